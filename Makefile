@@ -1,0 +1,49 @@
+# One way to run things: people and CI call the same targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+EXTRAS = server,postgres,dev
+# pytest's arguments, e.g. make test ARGS="-k asha"
+ARGS ?=
+
+.PHONY: help setup demo test test-unit lint format wheel clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+setup: $(VENV)/.ready  ## make .venv with everything that demo and test need
+
+# --no-compile: byte-compiling 2 GB of packages takes longer than installing them
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Toprung needs Python 3.11 or newer; set PYTHON=python3.11, say")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
+
+demo: setup      ## run the main job: a sweep over a small CNN, live, and its best trials
+	$(BIN)/toprung demo
+
+test: setup      ## all tests
+	tests/postgres.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: setup ## the tests without Ray, in seconds
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: setup      ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup    ## let ruff write
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: setup     ## dist/toprung-*.whl, made from the sdist
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) dist build .toprung best-model

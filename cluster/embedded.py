@@ -1,0 +1,49 @@
+"""The Ray that `toprung up` runs on: one of its own on this machine, or a cluster that is there already.
+
+An embedded Ray is a child of the service's process and ends with it; other Ray processes on the machine are never
+touched (`ray stop` would end every one it can see). It listens on loopback. Set `auth`'s environment before importing
+this module.
+"""
+
+from __future__ import annotations
+
+import ray
+
+from toprung.errors import Unavailable
+
+
+def start(*, namespace: str, num_cpus: int | None = None, num_gpus: int | None = None) -> str:
+    """Starts a Ray on this machine. Returns its address.
+
+    Args:
+        namespace: Ray namespace of the named actors.
+        num_cpus: CPUs for trials; None for all there are.
+        num_gpus: GPUs for trials; None for all there are.
+    """
+    context = ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        namespace=namespace,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        _node_ip_address="127.0.0.1",
+    )
+    return str(context.address_info["gcs_address"])
+
+
+def join(address: str, *, namespace: str) -> str:
+    """Connects to a running cluster. Returns its address.
+
+    Raises:
+        Unavailable: nothing answers at the address, or it refuses the token.
+    """
+    try:
+        context = ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
+    except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and its own kinds here
+        raise Unavailable(
+            f"cannot join the Ray cluster at {address}: {error}. Is it running (`ray status`), is it Ray "
+            f"{ray.__version__}, and are RAY_AUTH_MODE and its token set as on the cluster?"
+        ) from error
+    return str(context.address_info["gcs_address"])

@@ -1,0 +1,1 @@
+"""The service: HTTP on Ray Serve, the store, the controller, tracking."""

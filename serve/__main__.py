@@ -1,0 +1,79 @@
+"""`python -m toprung.serve`: the process behind `toprung up`.
+
+It starts or joins a Ray cluster, puts the service on it, writes `service.json` when it answers, and takes everything it
+started down again on SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+from toprung.cluster import auth
+from toprung.errors import InvalidInput, ToprungError, Unavailable
+from toprung.serve.home import Home
+
+logger = logging.getLogger("toprung.serve")
+
+
+def main() -> int:
+    """Runs the service until it is told to stop. Returns the exit code."""
+    args = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    home = Home.at(args.home)
+    home.error_file.unlink(missing_ok=True)
+    os.environ.update(auth.own_cluster(home.path) if args.address is None else auth.joined_cluster())
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        _check(args.host, args.port)
+        from toprung.serve.process import run  # noqa: PLC0415  imports Ray, which reads its environment then
+
+        run(args, home)
+    except ToprungError as error:
+        home.error_file.write_text(error.detail + "\n")
+        logger.error("%s", error.detail)
+        return error.exit_code
+    except Exception as error:
+        home.error_file.write_text(f"the service could not start: {error}; see {home.path / 'service.log'}\n")
+        logger.exception("the service could not start")
+        return 1
+    return 0
+
+
+def _check(host: str, port: int) -> None:
+    """Refuses an address that others could reach, and a port that is taken."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise InvalidInput(
+            f"refusing to listen on {host}: there is no access control yet, and a sweep runs any code. Use 127.0.0.1, "
+            "and an SSH tunnel (ssh -L 8000:127.0.0.1:8000 HOST) from elsewhere."
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1" if host == "localhost" else host, port))
+        except OSError as error:
+            raise Unavailable(f"port {port} is taken; choose another with --port ({error.strerror})") from error
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m toprung.serve", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--address", help="join this Ray cluster instead of starting one")
+    parser.add_argument("--num-cpus", type=int)
+    parser.add_argument("--num-gpus", type=int)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

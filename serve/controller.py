@@ -1,0 +1,229 @@
+"""The controller: one detached, named actor on the head node that starts runners and writes what they send.
+
+It owns no truth. On every start it reads the store and takes up what it finds: queued sweeps are started, running ones
+are watched through their named runner, and a running sweep whose runner is gone ends as failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.runtime_env.packaging import upload_package_to_gcs
+from ray.exceptions import RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from toprung.errors import Conflict
+from toprung.serve.home import Home
+from toprung.serve.store import Store
+from toprung.tuning.records import Batch, FailureKind, Sweep, SweepState
+from toprung.tuning.run.runner import TUNE_ENV, Runner, Service
+
+logger = logging.getLogger(__name__)
+
+NAMESPACE = "toprung"
+CONTROLLER = "toprung-controller"
+HEAD = {"node:__internal_head__": 0.001}
+"""Resource that only the head node has: the store's file and the logs lie there."""
+
+_TICK_S = 0.1
+_STOP_GRACE_S = 20.0
+"""A runner that has not ended by then after a cancel is killed: its trials may hang."""
+_MAX_RUNNING = 8
+"""Sweeps that run at once; each costs a process of about 300 MB. The others wait in the queue."""
+
+
+@dataclass
+class _Watched:
+    """A running sweep's runner, and the call that returns when it ends."""
+
+    actor: Any
+    outcome: ray.ObjectRef[Any]
+    stop_asked_at: float | None = None
+
+
+class Controller:
+    """Starts, watches and stops runners. Made an actor by `toprung.serve.deploy`."""
+
+    def __init__(self, home: Path, *, wait_for_resources: bool) -> None:
+        self._home = Home.at(home)
+        self._store = Store(self._home.store_url)
+        self._wait_for_resources = wait_for_resources
+        self._watched: dict[str, _Watched] = {}
+        self._logs = _Logs(self._home)
+        self._stopping = threading.Event()
+        self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
+        self._loop.start()
+
+    # ---- called by runners and trials
+
+    def record(self, batch: Batch) -> None:
+        """Writes a batch; returning is the acknowledgement."""
+        self._store.write(batch)
+
+    def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
+        """Writes a piece of a trial's output at its offset; the same piece again changes nothing."""
+        self._logs.write(sweep_id, number, attempt, offset, data)
+
+    # ---- called by the service
+
+    def ping(self) -> None:
+        """Returns when the actor is there."""
+
+    def shutdown(self) -> None:
+        """Stops the loop; runners are left alone."""
+        self._stopping.set()
+        self._loop.join(timeout=10)
+        self._store.close()
+
+    # ---- the loop
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_TICK_S):
+            try:
+                self._tick()
+            except Exception:  # the store is away, say; the next round tries again
+                logger.exception("the controller's round failed")
+
+    def _tick(self) -> None:
+        sweeps = self._store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])
+        running = [sweep for sweep in sweeps if sweep.state is SweepState.RUNNING]
+        for sweep in running:
+            self._watch(sweep)
+        queued = [sweep for sweep in sweeps if sweep.state is SweepState.QUEUED]
+        for sweep in queued[: max(0, _MAX_RUNNING - len(running))]:
+            self._start(sweep)
+
+    def _start(self, sweep: Sweep) -> None:
+        try:
+            self._store.set_sweep_state(sweep.id, SweepState.RUNNING)
+        except Conflict:  # cancelled in between
+            return
+        try:
+            actor = self._make_runner(sweep)
+        except Exception as error:  # e.g. a package that was deleted
+            logger.exception("cannot start a runner for %s", sweep.id)
+            self._end(sweep.id, SweepState.FAILED, f"no runner could be started: {error}")
+            return
+        self._watched[sweep.id] = _Watched(actor, actor.outcome.remote())
+
+    def _watch(self, sweep: Sweep) -> None:
+        watched = self._watched.get(sweep.id) or self._find(sweep.id)
+        if watched is None:
+            self._end(sweep.id, SweepState.FAILED, "its runner was gone when the service came back", lost=True)
+            return
+        if ray.wait([watched.outcome], timeout=0)[0]:
+            self._finish(sweep, watched)
+        elif sweep.cancel_requested:
+            self._cancel(sweep.id, watched)
+
+    def _find(self, sweep_id: str) -> _Watched | None:
+        """The runner of a sweep that an earlier life of this controller started."""
+        try:
+            actor = ray.get_actor(_runner_name(sweep_id), namespace=NAMESPACE)
+        except ValueError:
+            return None
+        self._watched[sweep_id] = _Watched(actor, actor.outcome.remote())
+        return self._watched[sweep_id]
+
+    def _finish(self, sweep: Sweep, watched: _Watched) -> None:
+        try:
+            state, reason = ray.get(watched.outcome)
+        except RayActorError as error:
+            logger.warning("the runner of %s died: %s", sweep.id, error)
+            state, reason, lost = SweepState.FAILED, "its runner died; what its trials reported is kept", True
+        except RayError as error:  # the runner's environment could not be made
+            state, reason, lost = SweepState.FAILED, f"its environment could not be made: {_brief(error)}", False
+        else:
+            lost = False
+        if sweep.cancel_requested:
+            state, reason = SweepState.CANCELLED, "cancelled by the user"
+        self._end(sweep.id, state, reason, lost=lost)
+        ray.kill(watched.actor)  # its process and its warm trial workers
+
+    def _cancel(self, sweep_id: str, watched: _Watched) -> None:
+        if watched.stop_asked_at is None:
+            watched.stop_asked_at = time.monotonic()
+            watched.actor.stop.remote("cancelled by the user")
+        elif time.monotonic() - watched.stop_asked_at > _STOP_GRACE_S:
+            logger.warning("the runner of %s did not stop in %.0f s and is killed", sweep_id, _STOP_GRACE_S)
+            ray.kill(watched.actor)
+
+    def _end(self, sweep_id: str, state: SweepState, reason: str | None, *, lost: bool = False) -> None:
+        self._store.set_sweep_state(
+            sweep_id, state, reason, trials_failed_as=FailureKind.NODE_LOST if lost else None
+        )
+        self._watched.pop(sweep_id, None)
+
+    def _make_runner(self, sweep: Sweep) -> Any:
+        options: dict[str, Any] = {
+            "name": _runner_name(sweep.id),
+            "namespace": NAMESPACE,
+            "lifetime": "detached",
+            "num_cpus": 0,
+            "max_concurrency": 4,
+            "runtime_env": self._runtime_env(sweep),
+        }
+        node = _worker_node()
+        if node is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
+        return (
+            ray.remote(Runner)
+            .options(**options)
+            .remote(
+                sweep.id,
+                sweep.spec,
+                str(self._home.runs),
+                Service(CONTROLLER, NAMESPACE),
+                self._wait_for_resources,
+            )
+        )
+
+    def _runtime_env(self, sweep: Sweep) -> dict[str, Any]:
+        spec = sweep.spec
+        env: dict[str, Any] = {"env_vars": {**TUNE_ENV, **spec.environment.env_vars}}
+        if spec.environment.pip:
+            env["pip"] = list(spec.environment.pip)
+        if spec.code is not None:
+            sha256 = spec.code.removeprefix("sha256:")
+            uri = f"gcs://_ray_pkg_{sha256}.zip"
+            upload_package_to_gcs(uri, self._home.package(sha256).read_bytes())
+            env["working_dir"] = uri
+        return env
+
+
+class _Logs:
+    """Appends to the log files of trials, idempotently by offset."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._lock = threading.Lock()
+
+    def write(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
+        path = self._home.log(sweep_id, number, attempt)
+        with self._lock:
+            path.parent.mkdir(exist_ok=True)
+            with path.open("ab") as file:
+                file.write(data[max(0, file.tell() - offset) :])
+
+
+def _runner_name(sweep_id: str) -> str:
+    return f"toprung-runner-{sweep_id}"
+
+
+def _worker_node() -> str | None:
+    """A node that is not the head, where there is one: a restart of the head then leaves the runner alone."""
+    workers = [
+        node["NodeID"] for node in ray.nodes() if node["Alive"] and "node:__internal_head__" not in node["Resources"]
+    ]
+    return workers[0] if workers else None
+
+
+def _brief(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else type(error).__name__

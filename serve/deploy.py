@@ -1,0 +1,70 @@
+"""Puts the service on a Ray cluster: the controller, the tracker, the HTTP replicas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+
+from toprung.serve.app import create_app
+from toprung.serve.controller import CONTROLLER, HEAD, NAMESPACE, Controller
+from toprung.serve.home import Home
+from toprung.serve.store import Store
+from toprung.serve.tracking.actor import TRACKER, TrackerActor
+from toprung.tuning.run.runner import slots
+
+APP = "toprung"
+_MAX_ONGOING = 1_000
+"""Requests a replica serves at once; an open event stream is one of them."""
+
+
+def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool) -> None:
+    """Starts what is not there yet; an actor that runs is kept."""
+    options: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "resources": HEAD,
+        "max_restarts": -1,
+    }
+    controller = ray.remote(Controller).options(
+        name=CONTROLLER, max_task_retries=-1, max_concurrency=32, **options
+    ).remote(home, wait_for_resources=wait_for_resources)
+    tracker = ray.remote(TrackerActor).options(name=TRACKER, max_concurrency=2, **options).remote(home)
+    serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+    serve.run(_api(home), name=APP, route_prefix="/")
+    ray.get([controller.ping.remote(), tracker.ping.remote()])
+
+
+def withdraw(*, drain_s: float) -> None:
+    """Takes the service off the cluster; runners of running sweeps end with it."""
+    serve.delete(APP)
+    for name, last_word in ((TRACKER, "drain"), (CONTROLLER, "shutdown")):
+        try:
+            actor = ray.get_actor(name, namespace=NAMESPACE)
+        except ValueError:
+            continue
+        try:
+            ray.get(getattr(actor, last_word).remote(), timeout=drain_s)
+        except ray.exceptions.RayError:
+            pass  # it is being taken away in any case
+        ray.kill(actor)
+
+
+def _api(home: Path) -> Any:
+    def build() -> FastAPI:
+        place = Home.at(home)
+        return create_app(Store(place.store_url), place.path, slots=slots)
+
+    replica = serve.deployment(
+        serve.ingress(build)(),
+        name="api",
+        num_replicas=1,
+        max_ongoing_requests=_MAX_ONGOING,
+        ray_actor_options={"num_cpus": 0, "resources": HEAD},
+    )
+    return replica.bind()

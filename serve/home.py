@@ -1,0 +1,62 @@
+"""The service's home: where on the head node's disk everything is.
+
+    toprung.db       the store (unless it is PostgreSQL)
+    packages/        uploaded code, by sha256
+    logs/            what trials print: <sweep>/<number>-<attempt>.log
+    runs/            checkpoints: <sweep>/<trial>/
+    tensorboard/     event files
+    wandb/           W&B's run files
+    service.json     where the running service is
+    service.log      what it says
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths under the home folder. Made with `Home.at`, which creates the folder."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Home:
+        path = path.expanduser().absolute()
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("packages", "logs", "runs", "tensorboard", "wandb"):
+            (path / name).mkdir(exist_ok=True)
+        return cls(path)
+
+    @property
+    def store_url(self) -> str:
+        """`$TOPRUNG_STORE`, or SQLite in this folder."""
+        return os.environ.get("TOPRUNG_STORE") or f"sqlite:///{self.path / 'toprung.db'}"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    def package(self, sha256: str) -> Path:
+        return self.path / "packages" / f"{sha256}.zip"
+
+    def log(self, sweep_id: str, number: int, attempt: int) -> Path:
+        return self.path / "logs" / sweep_id / f"{number}-{attempt}.log"
+
+    @property
+    def service_file(self) -> Path:
+        return self.path / "service.json"
+
+    @property
+    def error_file(self) -> Path:
+        return self.path / "service.error"
+
+    def announce(self, **facts: object) -> None:
+        """Writes `service.json` in one step, so that a reader sees all of it or nothing."""
+        draft = self.service_file.with_suffix(".tmp")
+        draft.write_text(json.dumps(facts, indent=2) + "\n")
+        draft.replace(self.service_file)

@@ -1,0 +1,64 @@
+"""The life of the service's process, once its environment is set."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+from datetime import UTC, datetime
+
+import ray
+from ray import serve
+
+from toprung import __version__
+from toprung.cluster import embedded
+from toprung.serve.controller import NAMESPACE
+from toprung.serve.deploy import deploy, withdraw
+from toprung.serve.home import Home
+
+logger = logging.getLogger("toprung.serve")
+
+_DRAIN_S = 30.0
+
+
+def run(args: argparse.Namespace, home: Home) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Raises:
+        Unavailable: the cluster cannot be joined.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        _serve(args, home, stop)
+    finally:
+        home.service_file.unlink(missing_ok=True)
+        ray.shutdown()
+
+
+def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
+    own = args.address is None
+    if own:
+        address = embedded.start(namespace=NAMESPACE, num_cpus=args.num_cpus, num_gpus=args.num_gpus)
+    else:
+        address = embedded.join(args.address, namespace=NAMESPACE)
+    logger.info("Ray at %s", address)
+    deploy(home.path, host=args.host, port=args.port, wait_for_resources=not own)
+    url = f"http://{args.host}:{args.port}"
+    home.announce(
+        url=url,
+        pid=os.getpid(),
+        address=address,
+        embedded=own,
+        version=__version__,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    logger.info("ready at %s", url)
+    stop.wait()
+    logger.info("stopping")
+    withdraw(drain_s=_DRAIN_S)
+    if own:
+        serve.shutdown()

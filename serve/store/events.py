@@ -1,0 +1,60 @@
+"""The log of changes: one growing id for all sweeps, written in the transaction of the change itself."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from toprung.serve.store.rows import event_of, to_text
+from toprung.serve.store.tables import events
+from toprung.tuning.records import Event, Sweep, Trial, utc_now
+
+SWEEP_STATE = "sweep.state"
+TRIAL_STATE = "trial.state"
+TRIAL_RESULTS = "trial.results"
+DECISION = "decision"
+WARNING = "warning"
+
+
+def event_row(sweep_id: str, type: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {"sweep_id": sweep_id, "type": type, "at": utc_now(), "data": to_text(data), "fingerprint": None}
+
+
+def warning_row(sweep_id: str, message: str) -> dict[str, Any]:
+    """The row of a warning, which is written once for each sweep and text."""
+    fingerprint = hashlib.sha256(message.encode()).hexdigest()
+    return event_row(sweep_id, WARNING, {"message": message}) | {"fingerprint": fingerprint}
+
+
+def sweep_state(sweep: Sweep, **more: Any) -> dict[str, Any]:
+    return event_row(sweep.id, SWEEP_STATE, {"state": sweep.state, "reason": sweep.reason, **more})
+
+
+def trial_state(trial: Trial, *, first: bool) -> dict[str, Any]:
+    """The row of a trial's change of state or attempt; its first event says what is being tried."""
+    failure = trial.failure and trial.failure.model_dump(include={"kind", "message"})
+    data = {
+        **trial.model_dump(include={"number", "state", "attempt", "step", "value", "best_step", "reason"}),
+        "failure": failure,
+        **({"config": trial.config} if first else {}),
+    }
+    return event_row(trial.sweep_id, TRIAL_STATE, data)
+
+
+def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Write events; `rows` must have no fingerprint that is there already."""
+    if rows:
+        connection.execute(insert(events), rows)
+
+
+def after(connection: Connection, event_id: int, sweep_id: str | None, limit: int) -> list[Event]:
+    query = select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit)
+    if sweep_id is not None:
+        query = query.where(events.c.sweep_id == sweep_id)
+    return [event_of(row) for row in connection.execute(query)]
+
+
+def last_id(connection: Connection) -> int:
+    return connection.execute(select(func.max(events.c.id))).scalar() or 0

@@ -1,0 +1,116 @@
+"""Trials' rows and what follows from them in their sweep's row, in the same transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from toprung.serve.store.database import Database
+from toprung.serve.store.rows import trial_row
+from toprung.serve.store.tables import COUNTERS, sweeps, trials
+from toprung.tuning.records import Trial, TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a stored trial has come."""
+
+    attempt: int
+    state: TrialState
+    step: int
+    gpu_hours: float
+    checkpoint_step: int
+
+    def passed_by(self, trial: Trial) -> bool:
+        """Whether `trial` is news. What was sent again, or overtaken on its way, is not."""
+        return not self.state.finished and _place(standing_of(trial)) > _place(self)
+
+    def accepts(self, attempt: int) -> bool:
+        """Whether a result of this attempt is still welcome."""
+        return not self.state.finished and attempt >= self.attempt
+
+
+def _place(standing: Standing) -> tuple[float, ...]:
+    """Places of one trial in the order of time: an attempt runs, then waits for the next one or is finished."""
+    phase = 2 if standing.state.finished else 1 if standing.state is TrialState.PENDING else 0
+    return standing.attempt, phase, standing.step, standing.gpu_hours, standing.checkpoint_step
+
+
+def standing_of(trial: Trial) -> Standing:
+    checkpoint_step = trial.checkpoint.step if trial.checkpoint else 0
+    return Standing(trial.attempt, trial.state, trial.step, trial.gpu_hours, checkpoint_step)
+
+
+def standings(connection: Connection, sweep_id: str, numbers: Iterable[int]) -> dict[int, Standing]:
+    """Those of the trials that are stored."""
+    query = select(
+        trials.c.number, trials.c.attempt, trials.c.state, trials.c.step, trials.c.gpu_hours, trials.c.checkpoint_step
+    ).where(trials.c.sweep_id == sweep_id, trials.c.number.in_(set(numbers)))
+    return {
+        row.number: Standing(row.attempt, TrialState(row.state), row.step, row.gpu_hours, row.checkpoint_step or 0)
+        for row in connection.execute(query)
+    }
+
+
+def save(
+    database: Database,
+    connection: Connection,
+    sweep_id: str,
+    before: Mapping[int, Standing],
+    changed: Mapping[int, Trial],
+) -> None:
+    """Write trials and bring their sweep's counters and best value up to date.
+
+    Args:
+        database: for its dialect.
+        connection: a writing transaction.
+        sweep_id: the sweep of all of them.
+        before: how those of them that are stored stood.
+        changed: their new rows, by number.
+    """
+    if not changed:
+        return
+    goal = connection.execute(select(sweeps.c.goal).where(sweeps.c.id == sweep_id)).scalar_one()
+    insert = database.insert(trials)
+    kept = {"sweep_id", "number", "created_at"}
+    replaced = {column.name: column for column in insert.excluded if column.name not in kept}
+    upsert = insert.on_conflict_do_update(index_elements=["sweep_id", "number"], set_=replaced)
+    connection.execute(upsert, [trial_row(trial, goal) for trial in changed.values()])
+    connection.execute(
+        update(sweeps)
+        .where(sweeps.c.id == sweep_id)
+        .values({**_counters(before, changed), **_best(connection, sweep_id)})
+    )
+
+
+def ranked(sweep_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Conditions of the trials among which the best are chosen."""
+    return trials.c.sweep_id == sweep_id, trials.c.state != TrialState.FAILED.value, trials.c.value.is_not(None)
+
+
+def _counters(before: Mapping[int, Standing], changed: Mapping[int, Trial]) -> dict[str, Any]:
+    counts: Counter[TrialState] = Counter(trial.state for trial in changed.values())
+    counts.subtract(before[number].state for number in changed if number in before)
+    hours = sum(
+        trial.gpu_hours - (before[number].gpu_hours if number in before else 0.0) for number, trial in changed.items()
+    )
+    values = {COUNTERS[state]: sweeps.c[COUNTERS[state]] + count for state, count in counts.items() if count}
+    return {**values, "gpu_hours": sweeps.c.gpu_hours + hours}
+
+
+def _best(connection: Connection, sweep_id: str) -> dict[str, Any]:
+    """Columns of the best trial; asked anew each time, as the best one so far may just have failed."""
+    row = connection.execute(
+        select(trials.c.number, trials.c.step, trials.c.best_step, trials.c.value)
+        .where(*ranked(sweep_id))
+        .order_by(trials.c.badness, trials.c.number)
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return {"best_number": None, "best_step": None, "best_value": None}
+    step = row.step if row.best_step is None else row.best_step
+    return {"best_number": row.number, "best_step": step, "best_value": row.value}

@@ -1,0 +1,99 @@
+"""Reading trials, their results and the decisions about them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Connection, func, select, tuple_
+
+from toprung.errors import NotFound
+from toprung.serve.store.paging import decode_cursor, page_of
+from toprung.serve.store.progress import ranked
+from toprung.serve.store.rows import decision_of, result_of, trial_of
+from toprung.serve.store.sweeps import no_sweep
+from toprung.serve.store.tables import decisions, results, sweeps, trials
+from toprung.tuning.records import Decision, Page, Result, Trial, TrialState
+
+TrialOrder = Literal["number", "value"]
+
+
+def find(
+    connection: Connection,
+    sweep_id: str,
+    *,
+    state: TrialState | None,
+    order_by: TrialOrder,
+    cursor: str | None,
+    limit: int,
+) -> Page[Trial]:
+    check_sweep(connection, sweep_id)
+    by_value = order_by == "value"
+    keys = (trials.c.badness, trials.c.number) if by_value else (trials.c.number,)
+    query = select(trials).where(trials.c.sweep_id == sweep_id).order_by(*keys).limit(limit + 1)
+    if state is not None:
+        query = query.where(trials.c.state == TrialState(state).value)
+    order = f"trials/{order_by}"
+    if cursor is not None:
+        last = decode_cursor(cursor, order, (float, int) if by_value else (int,))
+        query = query.where(tuple_(*keys) > last)
+    rows = connection.execute(query).all()
+    return page_of(rows, limit, order, lambda row: tuple(getattr(row, key.name) for key in keys), trial_of)
+
+
+def get(connection: Connection, sweep_id: str, number: int) -> Trial:
+    query = select(trials).where(trials.c.sweep_id == sweep_id, trials.c.number == number)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        check_sweep(connection, sweep_id)
+        raise NotFound(f"Sweep {sweep_id} has no trial {number}.")
+    return trial_of(row)
+
+
+def best(connection: Connection, sweep_id: str, k: int) -> list[Trial]:
+    query = select(trials).where(*ranked(sweep_id)).order_by(trials.c.badness, trials.c.number).limit(k)
+    return [trial_of(row) for row in connection.execute(query)]
+
+
+def num_ranked(connection: Connection, sweep_id: str) -> int:
+    """How many trials `best` chooses among."""
+    return connection.execute(select(func.count()).where(*ranked(sweep_id))).scalar_one()
+
+
+def results_of(connection: Connection, sweep_id: str, number: int, *, after_step: int, limit: int) -> list[Result]:
+    get(connection, sweep_id, number)
+    query = (
+        select(results)
+        .where(results.c.sweep_id == sweep_id, results.c.number == number, results.c.step > after_step)
+        .order_by(results.c.step)
+        .limit(limit)
+    )
+    return [result_of(row) for row in connection.execute(query)]
+
+
+def results_after(connection: Connection, result_id: int, sweep_id: str, limit: int) -> list[tuple[int, Result]]:
+    query = (
+        select(results)
+        .where(results.c.sweep_id == sweep_id, results.c.id > result_id)
+        .order_by(results.c.id)
+        .limit(limit)
+    )
+    return [(row.id, result_of(row)) for row in connection.execute(query)]
+
+
+def decisions_of(
+    connection: Connection, sweep_id: str, *, number: int | None, cursor: str | None, limit: int
+) -> Page[Decision]:
+    check_sweep(connection, sweep_id)
+    query = select(decisions).where(decisions.c.sweep_id == sweep_id).order_by(decisions.c.id).limit(limit + 1)
+    if number is not None:
+        query = query.where(decisions.c.number == number)
+    order = "decisions"
+    if cursor is not None:
+        (last,) = decode_cursor(cursor, order, (int,))
+        query = query.where(decisions.c.id > last)
+    return page_of(connection.execute(query).all(), limit, order, lambda row: (row.id,), decision_of)
+
+
+def check_sweep(connection: Connection, sweep_id: str) -> None:
+    if connection.execute(select(sweeps.c.id).where(sweeps.c.id == sweep_id)).one_or_none() is None:
+        raise no_sweep(sweep_id)

@@ -1,0 +1,116 @@
+"""One sweep or one trial in full, in words: `toprung show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from toprung.cli.tables import print_best, print_mapping, progress, state_text, table
+from toprung.cli.words import ago, duration, number, plural
+
+if TYPE_CHECKING:
+    from toprung.tuning.records import BestTrial, Decision, Sweep, Trial
+
+FAILURES = {
+    "user_error": "its code raised an error",
+    "gpu_oom": "it ran out of GPU memory",
+    "host_oom": "it ran out of memory",
+    "node_lost": "its node was lost",
+    "preempted": "its node was taken away",
+    "timeout": "it took too long",
+    "non_finite_metric": "it reported a metric that is no number",
+}
+
+
+def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
+    head = Text.assemble((sweep.name, "bold"), "  ", state_text(sweep.state), f"  {progress(sweep)} trials")
+    if sweep.started_at is not None and sweep.ended_at is not None:
+        head.append(f" in {duration((sweep.ended_at - sweep.started_at).total_seconds())}")
+    out.print(head)
+    if sweep.reason:
+        out.print(Text(f"  {sweep.reason}"))
+    elif sweep.cancel_requested and not sweep.state.finished:
+        out.print("  is being cancelled")
+    facts = {
+        "id": sweep.id,
+        "trainable": sweep.spec.trainable,
+        "objective": f"{sweep.spec.metric.goal} {sweep.spec.metric.name}",
+        "trials": ", ".join(f"{count:,} {state}" for state, count in sweep.trials.items() if count) or "none yet",
+        "results": f"{sweep.num_results:,}",
+        "created": ago(sweep.created_at),
+    }
+    if sweep.gpu_hours:
+        facts["GPU-hours"] = f"{sweep.gpu_hours:.2f}"
+    print_mapping(out, facts)
+    if best:
+        out.print()
+        print_best(out, sweep, best)
+
+
+def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[Decision]) -> None:
+    metric = sweep.spec.metric.name
+    out.print(Text.assemble((f"trial {trial.number}", "bold"), f" of {sweep.name}  ", state_text(trial.state)))
+    for sentence in story(trial, decisions, metric):
+        out.print(Text(f"  {sentence}"))
+    out.print(Text("\nconfig", "bold"))
+    print_mapping(out, trial.config)
+    if trial.metrics:
+        out.print(Text(f"\nmetrics at step {trial.step}", "bold"))
+        print_mapping(out, trial.metrics)
+    if decisions:
+        out.print()
+        _print_decisions(out, decisions)
+    if trial.checkpoint is not None:
+        out.print(
+            f"\ncheckpoint of step {trial.checkpoint.step}: toprung download {sweep.name} {trial.number}", style="dim"
+        )
+    if trial.failure is not None and trial.failure.traceback:
+        out.print(Text("\ntraceback", "bold"))
+        out.print(Text(trial.failure.traceback.rstrip()))
+
+
+def story(trial: Trial, decisions: Sequence[Decision], metric: str) -> list[str]:
+    """How far the trial came, and why it is in its state."""
+    told = [_how_far(trial, metric)]
+    if trial.failure is not None:
+        told.append(f"failed: {FAILURES[trial.failure.kind]} ({trial.failure.message})")
+    elif trial.state == "completed":
+        told.append(trial.reason or "completed: it was trained to its end")
+    elif trial.reason:
+        told.append(trial.reason)
+    stops = [decision for decision in decisions if decision.action == "stop"]
+    told += [sentence(decision, metric) for decision in stops[-1:]]
+    if trial.attempt > 1:
+        told.append(f"{trial.attempt} attempts were made")
+    if trial.started_at is not None and trial.ended_at is not None:
+        where = f" on {trial.node}" if trial.node else ""
+        told.append(f"trained for {duration((trial.ended_at - trial.started_at).total_seconds())}{where}")
+    return told
+
+
+def _how_far(trial: Trial, metric: str) -> str:
+    if trial.value is None:
+        return f"reported {plural(trial.step, 'step')}, no {metric} yet" if trial.step else "nothing reported yet"
+    return f"best {metric} {number(trial.value)} at step {trial.best_step}, {plural(trial.step, 'step')} in all"
+
+
+def sentence(decision: Decision, metric: str) -> str:
+    """A decision and what it was based on."""
+    goes = "goes" if decision.places == 1 else "go"
+    places = (
+        f"{decision.places} of {decision.seen} {goes} on" if decision.places else f"none of {decision.seen} goes on"
+    )
+    compared = f"{metric} {number(decision.value)} is rank {decision.rank} of {decision.seen}"
+    return f"at rung {decision.rung}: {compared}; {places}, from {number(decision.cutoff)}"
+
+
+def _print_decisions(out: Console, decisions: Sequence[Decision]) -> None:
+    made = table("rung", "decision", "value", "cutoff", "rank", right=("rung", "value", "cutoff"))
+    for decision in decisions:
+        rank = f"{decision.rank} of {decision.seen}, {decision.places} may go on"
+        row = (str(decision.rung), str(decision.action), number(decision.value), number(decision.cutoff), rank)
+        made.add_row(*row)
+    out.print(made)

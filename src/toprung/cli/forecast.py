@@ -1,0 +1,87 @@
+"""What a sweep would cost, as `toprung validate` tells it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from toprung.cli.words import ALGORITHMS, duration, plural
+
+if TYPE_CHECKING:
+    from toprung.tuning.records import Forecast
+    from toprung.tuning.spec import SweepSpec
+
+
+def print_forecast(out: Console, forecast: Forecast, service: str | None) -> None:
+    """`service` is the URL of the one that was asked; None: none was."""
+    out.print(Text(" · ".join(headline(forecast))))
+    rungs, trials = rung_lines(forecast)
+    if rungs:
+        out.print(Text(rungs, "dim"))
+    out.print(Text("     ".join(part for part in (trials, steps(forecast)) if part)))
+    out.print(Text(slots(forecast, service)))
+
+
+def headline(forecast: Forecast) -> list[str]:
+    spec = forecast.spec
+    parts = [spec.name] if spec.name else []
+    parts.append(plural(forecast.num_trials, "trial") if forecast.num_trials else "trials until the budget ends")
+    return [*parts, method(spec), f"{spec.metric.goal} {spec.metric.name}"]
+
+
+def method(spec: SweepSpec) -> str:
+    algorithm = ALGORITHMS.get(spec.search.algorithm, spec.search.algorithm)
+    if spec.scheduler.type == "none":
+        return f"{algorithm}, no early stopping"
+    return f"{algorithm} + ASHA ({spec.scheduler.mode}, η = {spec.scheduler.reduction_factor:g})"
+
+
+def rung_lines(forecast: Forecast) -> tuple[str, str]:
+    """The rung table's two lines, aligned; empty without rungs."""
+    if not forecast.rungs:
+        return "", ""
+    steps = [f"{plan.rung:,}" for plan in forecast.rungs]
+    trials = [f"{plan.trials:,}" for plan in forecast.rungs]
+    widths = [max(len(step), len(count), 3) + 3 for step, count in zip(steps, trials, strict=True)]
+    cells = [
+        "".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in (steps, trials)
+    ]
+    return f"rung  {cells[0]}", f"trials{cells[1]}"
+
+
+def steps(forecast: Forecast) -> str:
+    if forecast.expected_steps is None:
+        return ""
+    text = f"≈ {plural(forecast.expected_steps, 'step')}"
+    if forecast.worst_case_steps is not None and forecast.worst_case_steps != forecast.expected_steps:
+        text += f", at worst {forecast.worst_case_steps:,}"
+    if forecast.full_steps is not None and forecast.full_steps != forecast.expected_steps:
+        text += f"  (without early stopping: {forecast.full_steps:,})"
+    return text
+
+
+def slots(forecast: Forecast, service: str | None) -> str:
+    needs = _needs(forecast.spec)
+    if service is None:
+        text = f"{needs} · no cluster was asked: `toprung up` starts one here"
+    elif forecast.slots is None:
+        text = f"{needs} · {service} does not know its cluster's size"
+    elif forecast.slots == 0:
+        text = f"{needs} · this cluster has no room for a trial"
+    else:
+        text = f"{needs} · this cluster: {plural(forecast.slots, 'trial')} at once"
+    if (limit := forecast.spec.budget.wall_time_s) is not None:
+        text += f" · ends after {duration(limit)}"
+    return text
+
+
+def _needs(spec: SweepSpec) -> str:
+    resources = spec.resources
+    parts = [f"{resources.cpu:g} CPU"]
+    if resources.gpu:
+        parts.append(f"{resources.gpu:g} {resources.accelerator_type or 'GPU'}")
+    if resources.memory_gb:
+        parts.append(f"{resources.memory_gb:g} GB")
+    return f"a trial takes {', '.join(parts)}"

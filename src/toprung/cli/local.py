@@ -1,0 +1,152 @@
+"""Commands about the service: up, down, status, version."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toprung import __version__
+from toprung.cli import service as processes
+from toprung.cli.session import Session, command, default_home
+from toprung.cli.words import ago, plural
+from toprung.errors import ToprungError
+
+PANEL = "Service"
+
+
+def up(
+    session: Session,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="N", help="Port to listen on.")] = 8000,
+    host: Annotated[str, typer.Option("--host", metavar="ADDR", help="Only this machine's own are accepted.")] = (
+        "127.0.0.1"
+    ),
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="ADDR", help="Join this Ray cluster instead of starting Ray here."),
+    ] = None,
+    num_cpus: Annotated[
+        int | None, typer.Option("--num-cpus", min=1, metavar="N", help="CPUs for trials; default: all.")
+    ] = None,
+    num_gpus: Annotated[
+        int | None, typer.Option("--num-gpus", min=0, metavar="N", help="GPUs for trials; default: all.")
+    ] = None,
+) -> None:
+    """Start the service on this machine."""
+    processes.check_host(host)
+    home = session.home_dir
+    found = processes.running(home)
+    if found is not None:
+        _tell_up(session, found, "is already up", started=False)
+        return
+    options: dict[str, str | int | None] = {"host": host, "port": port, "address": address}
+    options |= {"num-cpus": num_cpus, "num-gpus": num_gpus}
+    service = start_service(session, home, options)
+    _tell_up(session, service, "is up", started=True)
+
+
+def start_service(session: Session, home: Path, options: dict[str, str | int | None]) -> processes.Service:
+    """Start the service of `home` and wait until it answers; takes it down again when that is interrupted."""
+    processes.check_installed()
+    process = processes.start(home, options)
+    try:
+        with spinner(session, "Starting Ray and the service …"):
+            return processes.wait_ready(home, process, is_ready)
+    except BaseException:  # Ctrl-C as well: nothing half started stays behind
+        processes.stop(process.pid, reap=process.poll)
+        raise
+
+
+def is_ready(url: str) -> bool:
+    import httpx  # noqa: PLC0415 slow to load, and only needed here
+
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def spinner(session: Session, text: str) -> AbstractContextManager[Any]:
+    """A moving sign on stderr while something takes its time; nothing where stderr is no terminal."""
+    return session.err.status(text) if session.err.is_terminal and not session.as_json else nullcontext()
+
+
+def _tell_up(session: Session, service: processes.Service, what: str, *, started: bool) -> None:
+    if session.as_json:
+        session.emit({**service.facts, "home": str(session.home_dir), "started": started})
+        return
+    where = "" if session.home_dir == default_home().absolute() else f" --home {session.home_dir}"
+    session.out.print(f"Toprung {what} at {service.url}")
+    session.out.print(f"  submit   toprung submit sweep.yaml --watch{where}")
+    session.out.print(f"  stop     toprung down{where}")
+    session.out.print(f"  log      {session.home_dir / 'service.log'}")
+
+
+def down(session: Session) -> None:
+    """Stop the service on this machine, with the Ray it started."""
+    service = processes.running(session.home_dir)
+    if service is None:
+        if session.as_json:
+            session.emit({"stopped": False, "pid": None, "home": str(session.home_dir)})
+        else:
+            session.out.print(f"No service is running in {session.home_dir}.")
+        return
+    with spinner(session, "Stopping …"):
+        by_itself = processes.stop(service.pid)
+    if session.as_json:
+        session.emit({"stopped": True, "pid": service.pid, "home": str(session.home_dir)})
+    else:
+        session.out.print("Toprung is down." if by_itself else "Toprung did not stop in time and was killed.")
+
+
+def status(session: Session) -> None:
+    """Show where the service is and what it does."""
+    client = session.client
+    versions = client.version()
+    active = [sweep.record for state in ("running", "queued") for sweep in client.sweeps(state=state, limit=100)]
+    local = processes.running(session.home_dir)
+    if local is not None and local.url != client.url:
+        local = None
+    if session.as_json:
+        sweeps = [{"id": sweep.id, "name": sweep.name, "state": sweep.state.value} for sweep in active]
+        facts = local.facts if local else None
+        session.emit({"url": client.url, **versions, "local": facts, "active_sweeps": sweeps})
+        return
+    session.out.print(f"Toprung {versions.get('version')} at {client.url}, Ray {versions.get('ray')}")
+    if local is not None:
+        session.out.print(f"  process {local.pid}, started {_started(local)}, home {session.home_dir}")
+    counts = [sum(sweep.state == state for sweep in active) for state in ("running", "queued")]
+    session.out.print(f"  {plural(counts[0], 'sweep')} running, {counts[1]} queued")
+    for sweep in active:
+        session.out.print(f"    {sweep.name}  {sweep.state}")
+
+
+def _started(service: processes.Service) -> str:
+    try:
+        return ago(datetime.fromisoformat(str(service.facts["started_at"])))
+    except (KeyError, ValueError):
+        return "at an unknown time"
+
+
+def version(session: Session) -> None:
+    """Print the versions of this program and of the service, where one answers."""
+    try:
+        service: dict[str, Any] | None = session.client_for(2.0).version()
+    except ToprungError:
+        service = None
+    if session.as_json:
+        session.emit({"version": __version__, "service": service})
+        return
+    session.out.print(f"toprung {__version__}")
+    if service is not None:
+        session.out.print(f"service {service.get('version')}, Ray {service.get('ray')}")
+
+
+def register(app: typer.Typer) -> None:
+    command(app, PANEL)(up)
+    command(app, PANEL)(down)
+    command(app, PANEL)(status)
+    command(app, PANEL)(version)

@@ -1,0 +1,173 @@
+"""The client with `await`. Each method is documented at its sync twin in `toprung.client.sync`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import httpx
+
+from toprung.client.drivers import AsyncDriver
+from toprung.client.location import connect_options
+from toprung.client.progress import WaitProgress
+from toprung.client.service import Service
+from toprung.client.submission import Source
+from toprung.client.views import SweepView, TrialView
+from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
+
+
+class AsyncClient:
+    """A Toprung service, for asyncio. Arguments and errors are those of `Client`.
+
+    async with AsyncClient() as client:
+        sweep = await client.submit("sweep.yaml")
+        async for event in sweep.events():
+            ...
+    """
+
+    def __init__(
+        self, url: str | None = None, *, timeout_s: float = 30.0, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        options = connect_options(url, timeout_s)
+        self._http = httpx.AsyncClient(transport=transport, **options)
+        self._driver = AsyncDriver(self._http)
+        self._service = Service(str(options["base_url"]))
+
+    @property
+    def url(self) -> str:
+        return self._service.url
+
+    async def submit(
+        self,
+        spec: Source,
+        *,
+        code: str | Path | None = None,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncSweepHandle:
+        """See `Client.submit`."""
+        return self._sweep(await self._driver.run(self._service.submit(spec, code, name, idempotency_key)))
+
+    async def validate(self, spec: Source) -> Forecast:
+        """See `Client.validate`."""
+        return await self._driver.run(self._service.validate(spec))
+
+    async def sweep(self, id_or_name: str) -> AsyncSweepHandle:
+        """See `Client.sweep`."""
+        return self._sweep(await self._driver.run(self._service.sweep(id_or_name)))
+
+    async def sweeps(
+        self, *, state: str | None = None, name: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[AsyncSweepHandle]:
+        """See `Client.sweeps`."""
+        async with aclosing(self._driver.iterate(self._service.sweeps(state, name, limit))) as records:
+            async for record in records:
+                yield self._sweep(record)
+
+    def events(self, *, after: int | None = None) -> AsyncIterator[Event]:
+        """See `Client.events`."""
+        return self._driver.iterate(self._service.events(None, after))
+
+    async def schema(self) -> dict[str, Any]:
+        """See `Client.schema`."""
+        return await self._driver.run(self._service.schema())
+
+    async def version(self) -> dict[str, str]:
+        """See `Client.version`."""
+        return await self._driver.run(self._service.version())
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _sweep(self, record: Sweep) -> AsyncSweepHandle:
+        return AsyncSweepHandle(self._driver, self._service, record)
+
+
+class AsyncSweepHandle(SweepView[AsyncDriver]):
+    """A sweep on the service."""
+
+    async def refresh(self) -> Sweep:
+        """See `SweepHandle.refresh`."""
+        return self._keep(await self._driver.run(self._service.sweep(self.id)))
+
+    async def wait(self, timeout_s: float | None = None, *, progress: bool | None = None) -> Sweep:
+        """See `SweepHandle.wait`. Cancelling the task ends the waiting, not the sweep."""
+        with WaitProgress(progress) as bar:
+            async with aclosing(self._driver.iterate(self._service.until_finished(self.id, timeout_s))) as looks:
+                async for sweep in looks:
+                    bar.update(self._keep(sweep))
+        return self.record
+
+    def events(self, *, after: int | None = None) -> AsyncIterator[Event]:
+        """See `SweepHandle.events`."""
+        return self._driver.iterate(self._service.events(self.id, after))
+
+    @overload
+    async def best(self) -> AsyncTrialHandle: ...
+
+    @overload
+    async def best(self, k: int) -> list[AsyncTrialHandle]: ...
+
+    async def best(self, k: int | None = None) -> AsyncTrialHandle | list[AsyncTrialHandle]:
+        """See `SweepHandle.best`."""
+        if k is None:
+            return self._trial(await self._driver.run(self._service.best_one(self.record)))
+        return [self._trial(found.trial) for found in await self.best_trials(k)]
+
+    async def best_trials(self, k: int) -> list[BestTrial]:
+        """See `SweepHandle.best_trials`."""
+        return await self._driver.run(self._service.best(self.id, k))
+
+    async def trials(
+        self, *, state: str | None = None, order_by: str = "number", limit: int | None = None
+    ) -> AsyncIterator[AsyncTrialHandle]:
+        """See `SweepHandle.trials`."""
+        async with aclosing(self._driver.iterate(self._service.trials(self.id, state, order_by, limit))) as records:
+            async for record in records:
+                yield self._trial(record)
+
+    async def trial(self, number: int) -> AsyncTrialHandle:
+        """See `SweepHandle.trial`."""
+        return self._trial(await self._driver.run(self._service.trial(self.id, number)))
+
+    def decisions(self, *, number: int | None = None) -> AsyncIterator[Decision]:
+        """See `SweepHandle.decisions`."""
+        return self._driver.iterate(self._service.decisions(self.id, number))
+
+    async def cancel(self) -> Sweep:
+        """See `SweepHandle.cancel`."""
+        return self._keep(await self._driver.run(self._service.cancel(self.id)))
+
+    def _trial(self, record: Trial) -> AsyncTrialHandle:
+        return AsyncTrialHandle(self._driver, self._service, record)
+
+
+class AsyncTrialHandle(TrialView[AsyncDriver]):
+    """A trial of a sweep."""
+
+    async def refresh(self) -> Trial:
+        """See `TrialHandle.refresh`."""
+        return self._keep(await self._driver.run(self._service.trial(self._record.sweep_id, self.number)))
+
+    async def results(self) -> list[Result]:
+        """See `TrialHandle.results`."""
+        return await self._driver.run(self._service.results(self._record.sweep_id, self.number))
+
+    def logs(self, *, attempt: int | None = None, follow: bool = False) -> AsyncIterator[str]:
+        """See `TrialHandle.logs`."""
+        return self._driver.iterate(self._service.logs(self._record.sweep_id, self.number, attempt, follow))
+
+    async def download_checkpoint(self, path: str | Path) -> Path:
+        """See `TrialHandle.download_checkpoint`."""
+        return await self._driver.run(self._service.checkpoint(self._record.sweep_id, self.number, path))

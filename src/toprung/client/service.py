@@ -1,0 +1,200 @@
+"""What the service can do, each call as an operation that either driver runs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, TypeAdapter
+
+from toprung.client.checkpoint import download
+from toprung.client.effects import Emit, Flow, Op, Request, call, sleep
+from toprung.client.exchange import CALL, LONG_WAIT, Exchange, Patience
+from toprung.client.packing import CodeFile, Package, pack
+from toprung.client.streams import events, log_text
+from toprung.client.submission import Source, prepare, with_code
+from toprung.errors import Conflict, NotFound
+from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Page, Result, Sweep, SweepState, Trial
+from toprung.tuning.spec import SweepSpec
+
+T = TypeVar("T", bound=BaseModel)
+Params = dict[str, str | int | None]
+
+_BEST: TypeAdapter[dict[str, list[BestTrial]]] = TypeAdapter(dict[str, list[BestTrial]])
+_RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Result]])
+_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+_STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+_FIRST_POLL_S, _SLOWEST_POLL_S = 0.1, 1.0
+
+
+class Service:
+    """The operations of one service; see `docs/architecture.md`, HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._exchange = Exchange(url)
+
+    # sweeps
+
+    def submit(
+        self, source: Source, code: str | Path | None, name: str | None, idempotency_key: str | None
+    ) -> Op[Sweep]:
+        submission = yield from call(partial(prepare, source, code, name))
+        spec = submission.spec
+        if submission.files is not None:
+            sha256 = yield from self._upload(submission.files)
+            spec = with_code(spec, f"sha256:{sha256}")
+        key = idempotency_key or uuid.uuid4().hex
+        reply = yield from self._exchange.call(_post_spec("/v1/sweeps", spec, {"Idempotency-Key": key}))
+        return reply.parse(Sweep)
+
+    def validate(self, source: Source) -> Op[Forecast]:
+        submission = yield from call(partial(prepare, source))
+        sent = submission.spec if submission.files is None else with_code(submission.spec, None)
+        reply = yield from self._exchange.call(_post_spec("/v1/sweeps:validate", sent))
+        forecast = reply.parse(Forecast)
+        return forecast.model_copy(update={"spec": with_code(forecast.spec, submission.spec.code)})
+
+    def sweep(self, id_or_name: str, patience: Patience = CALL) -> Op[Sweep]:
+        reply = yield from self._exchange.call(Request("GET", _sweep_path(id_or_name)), patience)
+        return reply.parse(Sweep)
+
+    def sweeps(self, state: str | None, name: str | None, limit: int | None) -> Flow[Sweep]:
+        return self._pages("/v1/sweeps", {"state": state, "name": name}, limit, Page[Sweep])
+
+    def cancel(self, sweep_id: str) -> Op[Sweep]:
+        reply = yield from self._exchange.call(Request("POST", f"{_sweep_path(sweep_id)}:cancel"))
+        try:
+            return reply.parse(Sweep)
+        except Conflict as error:
+            if reply.tries > 1 and error.state == SweepState.CANCELLED:  # by the first try, whose answer was lost
+                return (yield from self.sweep(sweep_id))
+            raise
+
+    def until_finished(
+        self, sweep_id: str, timeout_s: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> Flow[Sweep]:
+        """Emits the sweep each time it is looked at, the finished one last.
+
+        Raises:
+            TimeoutError: it isn't finished after `timeout_s`.
+        """
+        start, poll_s = clock(), _FIRST_POLL_S
+        while True:
+            sweep = yield from self.sweep(sweep_id, LONG_WAIT)
+            yield Emit(sweep)
+            if sweep.state.finished:
+                return
+            left_s = float("inf") if timeout_s is None else start + timeout_s - clock()
+            if left_s <= 0:
+                raise TimeoutError(f"{sweep.name} is still {sweep.state} after {timeout_s:g} s. It goes on.")
+            yield from sleep(min(poll_s, left_s))
+            poll_s = min(_SLOWEST_POLL_S, poll_s * 1.5)
+
+    def best(self, sweep_id: str, k: int) -> Op[list[BestTrial]]:
+        reply = yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/best", {"k": k}))
+        return reply.parse(_BEST)["items"]
+
+    def best_one(self, sweep: Sweep) -> Op[Trial]:
+        found = yield from self.best(sweep.id, 1)
+        if not found:
+            raise NotFound(f"No trial of {sweep.name} has reported {sweep.spec.metric.name} yet.")
+        return found[0].trial
+
+    def decisions(self, sweep_id: str, number: int | None) -> Flow[Decision]:
+        return self._pages(f"{_sweep_path(sweep_id)}/decisions", {"number": number}, None, Page[Decision])
+
+    def events(self, sweep_id: str | None, after: int | None) -> Flow[Event]:
+        path = "/v1/events" if sweep_id is None else f"{_sweep_path(sweep_id)}/events"
+        return events(self._exchange, path, after)
+
+    # trials
+
+    def trials(self, sweep_id: str, state: str | None, order_by: str, limit: int | None) -> Flow[Trial]:
+        params: Params = {"state": state, "order_by": order_by}
+        return self._pages(f"{_sweep_path(sweep_id)}/trials", params, limit, Page[Trial])
+
+    def trial(self, sweep_id: str, number: int) -> Op[Trial]:
+        reply = yield from self._exchange.call(Request("GET", _trial_path(sweep_id, number)))
+        return reply.parse(Trial)
+
+    def results(self, sweep_id: str, number: int) -> Op[list[Result]]:
+        """All of them: page after page, until one is empty."""
+        found: list[Result] = []
+        while True:
+            params = {"after_step": found[-1].step if found else 0}
+            reply = yield from self._exchange.call(Request("GET", f"{_trial_path(sweep_id, number)}/results", params))
+            items = reply.parse(_RESULTS)["items"]
+            if not items:
+                return found
+            found += items
+
+    def logs(self, sweep_id: str, number: int, attempt: int | None, follow: bool) -> Flow[str]:
+        return log_text(self._exchange, f"{_trial_path(sweep_id, number)}/logs", attempt, follow)
+
+    def checkpoint(self, sweep_id: str, number: int, target: str | Path) -> Op[Path]:
+        return download(self._exchange, f"{_trial_path(sweep_id, number)}/checkpoint", Path(target))
+
+    # the service
+
+    def schema(self) -> Op[dict[str, Any]]:
+        reply = yield from self._exchange.call(Request("GET", "/v1/schema"))
+        return reply.parse(_OBJECT)
+
+    def version(self) -> Op[dict[str, str]]:
+        reply = yield from self._exchange.call(Request("GET", "/v1/version"))
+        return reply.parse(_STRINGS)
+
+    def _upload(self, files: list[CodeFile]) -> Op[str]:
+        """Pack `files`; send them if the service hasn't got them. Returns the package's SHA-256."""
+        with tempfile.TemporaryDirectory(prefix="toprung-") as folder:
+            package = yield from call(partial(pack, files, Path(folder) / "code.zip"))
+            if not (yield from self._has(package)):
+                headers = {"Content-Type": "application/zip", "Content-Length": str(package.size_bytes)}
+                request = Request("PUT", f"/v1/packages/{package.sha256}", headers=headers, body=package.path)
+                (yield from self._exchange.call(request)).parse(_OBJECT)
+        return package.sha256
+
+    def _has(self, package: Package) -> Op[bool]:
+        reply = yield from self._exchange.call(Request("GET", f"/v1/packages/{package.sha256}"))
+        if reply.head.status == 200:
+            return True
+        error = reply.error()
+        if isinstance(error, NotFound):
+            return False
+        raise error
+
+    def _pages(self, path: str, params: Params, limit: int | None, kind: type[Page[T]]) -> Flow[T]:
+        """The items of a listing, a page at a time, at most `limit` of them."""
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            asked = params | {"cursor": cursor} | ({} if left is None else {"limit": min(left, 100)})
+            given = {key: value for key, value in asked.items() if value is not None}
+            page = (yield from self._exchange.call(Request("GET", path, given))).parse(kind)
+            for item in page.items[:left]:
+                yield Emit(item)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+            left = None if left is None else left - len(page.items)
+
+
+def _post_spec(path: str, spec: SweepSpec, headers: dict[str, str] | None = None) -> Request:
+    body = json.dumps(spec.model_dump(mode="json"), allow_nan=False).encode()
+    return Request("POST", path, headers={"Content-Type": "application/json", **(headers or {})}, body=body)
+
+
+def _sweep_path(id_or_name: str) -> str:
+    return f"/v1/sweeps/{quote(id_or_name, safe='')}"
+
+
+def _trial_path(sweep_id: str, number: int) -> str:
+    return f"{_sweep_path(sweep_id)}/trials/{number}"

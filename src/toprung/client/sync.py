@@ -1,0 +1,235 @@
+"""The client. Each method runs one operation of `toprung.client.service`; `aio` does the same with `await`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import httpx
+
+from toprung.client.drivers import SyncDriver
+from toprung.client.location import connect_options
+from toprung.client.progress import WaitProgress, come_back
+from toprung.client.service import Service
+from toprung.client.submission import Source
+from toprung.client.views import SweepView, TrialView
+from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
+
+
+class Client:
+    """A Toprung service.
+
+        with Client() as client:
+            sweep = client.submit("sweep.yaml")
+
+    Args:
+        url: of the service. Default: $TOPRUNG_URL, else the service that `toprung up` started on this machine, else
+            http://127.0.0.1:8000.
+        timeout_s: how long to wait for an answer (streams: see `SweepHandle.events`).
+        transport: how requests are sent; for tests.
+
+    All methods raise `toprung.errors.ToprungError`: `NoService` where nothing answers, `NotFound`, `Conflict`,
+    `InvalidInput` where what was given is wrong, `Unavailable` when several tries over some seconds have failed.
+    Can be used from several threads.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, timeout_s: float = 30.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        options = connect_options(url, timeout_s)
+        self._http = httpx.Client(transport=transport, **options)
+        self._driver = SyncDriver(self._http)
+        self._service = Service(str(options["base_url"]))
+
+    @property
+    def url(self) -> str:
+        return self._service.url
+
+    def submit(
+        self,
+        spec: Source,
+        *,
+        code: str | Path | None = None,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> SweepHandle:
+        """Start a sweep. When this returns, the service has it on disk.
+
+        Args:
+            spec: the path of a YAML or JSON file, a dict, or a `SweepSpec`.
+            code: the folder with the trainable's code, packed and uploaded if the service hasn't got it. Default: the
+                spec's `code`, relative to the spec's file; where there is no file, to the working directory.
+            name: instead of the spec's.
+            idempotency_key: submitting twice with the same key makes one sweep. Default: a new one for each call.
+
+        Raises:
+            InvalidSpec: lists all problems, with line and column where the spec is a file.
+            TooLarge: the code is larger than 100 MiB when packed.
+        """
+        return self._sweep(self._driver.run(self._service.submit(spec, code, name, idempotency_key)))
+
+    def validate(self, spec: Source) -> Forecast:
+        """What the sweep would do and cost; nothing is started or uploaded.
+
+        Raises:
+            InvalidSpec: lists all problems.
+        """
+        return self._driver.run(self._service.validate(spec))
+
+    def sweep(self, id_or_name: str) -> SweepHandle:
+        """A sweep by id, or the newest one of a name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return self._sweep(self._driver.run(self._service.sweep(id_or_name)))
+
+    def sweeps(
+        self, *, state: str | None = None, name: str | None = None, limit: int | None = None
+    ) -> Iterator[SweepHandle]:
+        """Sweeps, the newest first, fetched as they are asked for."""
+        return map(self._sweep, self._driver.iterate(self._service.sweeps(state, name, limit)))
+
+    def events(self, *, after: int | None = None) -> Iterator[Event]:
+        """Events of all sweeps, from the first or from after an event's id, without end."""
+        return self._driver.iterate(self._service.events(None, after))
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the spec."""
+        return self._driver.run(self._service.schema())
+
+    def version(self) -> dict[str, str]:
+        """Versions of the service and its Ray."""
+        return self._driver.run(self._service.version())
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sweep(self, record: Sweep) -> SweepHandle:
+        return SweepHandle(self._driver, self._service, record)
+
+
+class SweepHandle(SweepView[SyncDriver]):
+    """A sweep on the service."""
+
+    def refresh(self) -> Sweep:
+        """Ask how it stands; `record` keeps the answer."""
+        return self._keep(self._driver.run(self._service.sweep(self.id)))
+
+    def wait(self, timeout_s: float | None = None, *, progress: bool | None = None) -> Sweep:
+        """Wait until the sweep has ended, in whichever state. Outlives a restart of the service.
+
+        Args:
+            timeout_s: how long to wait; None: as long as it takes.
+            progress: show a progress bar. Default: in a terminal or a notebook.
+
+        Raises:
+            TimeoutError: it hasn't ended by then. It goes on.
+        """
+        looks = self._driver.iterate(self._service.until_finished(self.id, timeout_s))
+        try:
+            with WaitProgress(progress) as bar:
+                for sweep in looks:
+                    bar.update(self._keep(sweep))
+        except KeyboardInterrupt:
+            sys.stderr.write(come_back(self.record) + "\n")
+            raise
+        return self.record
+
+    def events(self, *, after: int | None = None) -> Iterator[Event]:
+        """Its events, each once and in order, from the first or from after an event's id, until it has ended.
+
+        A broken connection is made anew; so is one that was silent for 45 s, since the service sends a sign of life
+        each 15 s.
+        """
+        return self._driver.iterate(self._service.events(self.id, after))
+
+    @overload
+    def best(self) -> TrialHandle: ...
+
+    @overload
+    def best(self, k: int) -> list[TrialHandle]: ...
+
+    def best(self, k: int | None = None) -> TrialHandle | list[TrialHandle]:
+        """The best trial, or the `k` best ones, the best first.
+
+        Raises:
+            NotFound: without `k`, when no trial has reported the metric yet.
+        """
+        if k is None:
+            return self._trial(self._driver.run(self._service.best_one(self.record)))
+        return [self._trial(found.trial) for found in self.best_trials(k)]
+
+    def best_trials(self, k: int) -> list[BestTrial]:
+        """The `k` best trials with their ranks, and why."""
+        return self._driver.run(self._service.best(self.id, k))
+
+    def trials(
+        self, *, state: str | None = None, order_by: str = "number", limit: int | None = None
+    ) -> Iterator[TrialHandle]:
+        """Its trials by "number" or by "value", the best first, fetched as they are asked for."""
+        return map(self._trial, self._driver.iterate(self._service.trials(self.id, state, order_by, limit)))
+
+    def trial(self, number: int) -> TrialHandle:
+        """One trial.
+
+        Raises:
+            NotFound: there is none with this number.
+        """
+        return self._trial(self._driver.run(self._service.trial(self.id, number)))
+
+    def decisions(self, *, number: int | None = None) -> Iterator[Decision]:
+        """What the scheduler decided, about one trial or about all."""
+        return self._driver.iterate(self._service.decisions(self.id, number))
+
+    def cancel(self) -> Sweep:
+        """Stop its trials and end it. Returns at once: a running sweep is `cancelled` a little later.
+
+        Raises:
+            Conflict: it has ended already.
+        """
+        return self._keep(self._driver.run(self._service.cancel(self.id)))
+
+    def _trial(self, record: Trial) -> TrialHandle:
+        return TrialHandle(self._driver, self._service, record)
+
+
+class TrialHandle(TrialView[SyncDriver]):
+    """A trial of a sweep."""
+
+    def refresh(self) -> Trial:
+        """Ask how it stands; `record` keeps the answer."""
+        return self._keep(self._driver.run(self._service.trial(self._record.sweep_id, self.number)))
+
+    def results(self) -> list[Result]:
+        """All that it has reported, by step."""
+        return self._driver.run(self._service.results(self._record.sweep_id, self.number))
+
+    def logs(self, *, attempt: int | None = None, follow: bool = False) -> Iterator[str]:
+        """What it printed, in chunks of text.
+
+        Args:
+            attempt: which; default: the present or last one.
+            follow: go on until the attempt has ended.
+        """
+        return self._driver.iterate(self._service.logs(self._record.sweep_id, self.number, attempt, follow))
+
+    def download_checkpoint(self, path: str | Path) -> Path:
+        """Put its best checkpoint into the folder `path`, which is made; all of it or nothing.
+
+        Raises:
+            InvalidInput: `path` exists and is not an empty folder.
+            NotFound: no checkpoint is kept.
+        """
+        return self._driver.run(self._service.checkpoint(self._record.sweep_id, self.number, path))

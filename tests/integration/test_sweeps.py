@@ -1,0 +1,126 @@
+"""Sweeps beside each other, their ends, and the real service's three doors."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.integration.conftest import Service, Submit, until
+from toprung import Client
+from toprung.tuning.records import SweepState, TrialState
+
+
+def test_equally_named_trainables_do_not_meet(submit: Submit) -> None:
+    one = submit("good", budget={"trials": 2}, wait=False)
+    other = submit("good", folder="namesake", budget={"trials": 2}, wait=False)
+
+    assert one.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
+    assert other.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
+    assert {t.record.metrics["x"] for t in other.trials()} == {-1.0}
+    assert all(t.record.step == 9 for t in one.trials())
+
+
+@pytest.mark.parametrize("trainable", ["endless", "hangs"])
+def test_cancel(submit: Submit, trainable: str) -> None:
+    sweep = submit(trainable, wait=False)
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+
+    sweep.cancel()
+
+    record = sweep.wait(timeout_s=60, progress=False)
+    assert record.state is SweepState.CANCELLED
+    assert {t.state for t in sweep.trials()} == {TrialState.CANCELLED}
+    assert record.num_results >= 1, "what was reported is kept"
+
+
+def test_a_target_ends_the_sweep(submit: Submit) -> None:
+    sweep = submit("endless", metric={"name": "loss", "goal": "minimize", "target": 0.2}, budget={"trials": 50})
+
+    assert sweep.state is SweepState.SUCCEEDED
+    assert "the target 0.2 was reached by trial" in (sweep.record.reason or "")
+    assert sweep.record.best is not None
+    assert sweep.record.best.value <= 0.2
+
+
+def test_a_wall_time_budget_ends_the_sweep(submit: Submit) -> None:
+    sweep = submit("endless", budget={"wall_time_s": 5})
+
+    assert sweep.state is SweepState.SUCCEEDED
+    assert sweep.record.reason == "the budget of 5 s of wall time is used up"
+
+
+def test_resources_that_no_node_has_are_named(submit: Submit) -> None:
+    sweep = submit("good", resources={"cpu": 1, "accelerator_type": "H100"})
+
+    assert sweep.state is SweepState.FAILED
+    assert "no node of this cluster can hold a trial: it asks for accelerator_type:H100" in (sweep.record.reason or "")
+
+
+def test_a_killed_runner_ends_its_sweep(submit: Submit) -> None:
+    sweep = submit("endless", wait=False)
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+    (runner,) = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0] == "ray::Runner"]
+
+    os.kill(runner.pid, signal.SIGKILL)
+
+    record = sweep.wait(timeout_s=60, progress=False)
+    assert record.state is SweepState.FAILED
+    assert "its runner died" in (record.reason or "")
+    assert all(t.state.finished for t in sweep.trials())
+    assert record.num_results >= 1
+
+
+def test_events_tell_the_whole_story_once(submit: Submit) -> None:
+    sweep = submit("good", budget={"trials": 3}, scheduler={"type": "none", "max_t": 4}, wait=False)
+
+    events = list(sweep.events())
+
+    assert [e.id for e in events] == sorted({e.id for e in events})
+    assert [e.data["state"] for e in events if e.type == "sweep.state"] == ["queued", "running", "succeeded"]
+    assert events[-1].type == "sweep.state"
+    for number in range(3):
+        states = [e.data["state"] for e in events if e.type == "trial.state" and e.data["number"] == number]
+        assert states[-1] == "completed"
+        assert sum(e.data["count"] for e in events if e.type == "trial.results" and e.data["number"] == number) == 4
+
+
+def test_the_three_doors_give_the_same_answer(service: Service, client: Client, tmp_path: Path) -> None:
+    """HTTP, the client and the command line submit the same file."""
+    text = """
+name: doors
+trainable: toprung.examples.digits.train:train_digits
+metric: {name: val_loss, goal: minimize}
+parameters:
+  lr: {type: float, low: 1e-3, high: 1e-2, log: true}
+  channels: 4
+  hidden: 16
+  batch_size: 64
+  optimizer: adam
+scheduler: {type: asha, max_t: 2}
+search: {algorithm: random, seed: 3}
+budget: {trials: 1}
+"""
+    file = tmp_path / "doors.yaml"
+    file.write_text(text)
+    by_http = httpx.post(f"{service.url}/v1/sweeps", content=text, headers={"Content-Type": "application/yaml"})
+    assert by_http.status_code == 201, by_http.text
+    first = client.sweep(by_http.json()["id"])
+    second = client.submit(file)
+
+    for sweep in (first, second):
+        assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason
+    one, two = first.best(), second.best()
+    assert (one.params, one.value) == (two.params, two.value)
+
+
+def test_status_of_the_service_is_private_to_loopback(service: Service) -> None:
+    listening = {c.laddr.ip for c in psutil.Process(service.process.pid).net_connections("tcp") if c.status == "LISTEN"}
+    for child in psutil.Process(service.process.pid).children(recursive=True):
+        listening |= {c.laddr.ip for c in child.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+    assert listening <= {"127.0.0.1", "::1"}, "nothing of the service can be reached from outside"

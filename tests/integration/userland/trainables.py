@@ -1,0 +1,116 @@
+"""What users write: plain Ray Tune trainables, well behaved and not."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+
+def good(config: dict[str, Any]) -> None:
+    """Learns: the loss falls with each step, faster for a larger x."""
+    for step in range(1, 1 + config.get("steps", 9)):
+        tune.report({"loss": 1.0 / (step * (1 + config["x"])), "x": config["x"]})
+
+
+def returns_at_once(config: dict[str, Any]) -> None:
+    """Never reports."""
+
+
+def raises(config: dict[str, Any]) -> None:
+    tune.report({"loss": 0.5})
+    print("about to fail")
+    raise ValueError("the layer expects 576 inputs and gets 512")
+
+
+def raises_for_some(config: dict[str, Any]) -> None:
+    if config["x"] < 0.5:
+        raise ValueError(f"x is {config['x']}")
+    tune.report({"loss": config["x"]})
+
+
+def not_a_number(config: dict[str, Any]) -> None:
+    tune.report({"loss": 0.5, "other": float("inf")})
+    tune.report({"loss": float("nan")})
+    time.sleep(60)
+
+
+def misnamed(config: dict[str, Any]) -> None:
+    tune.report({"val_los": 0.5})
+    time.sleep(60)
+
+
+def vanishes(config: dict[str, Any]) -> None:
+    tune.report({"loss": 0.5})
+    os._exit(7)
+
+
+def hangs(config: dict[str, Any]) -> None:
+    tune.report({"loss": 0.5})
+    time.sleep(3600)
+
+
+def endless(config: dict[str, Any]) -> None:
+    step = 0
+    while True:
+        step += 1
+        tune.report({"loss": 1.0 / step})
+        time.sleep(0.02)
+
+
+def talks(config: dict[str, Any]) -> None:
+    print(f"hello from x = {config['x']}")
+    tune.report({"loss": 0.5, "env": os.environ.get("GREETING", "")})
+
+
+def as_given(config: dict[str, Any]) -> None:
+    """Reports the config it got."""
+    tune.report({"loss": 0.0, "config_json": json.dumps(config, sort_keys=True)})
+
+
+def checkpoints(config: dict[str, Any]) -> None:
+    """A checkpoint per step; the second of four steps is the best."""
+    for step, loss in enumerate([0.5, 0.1, 0.3, 0.4], start=1):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "state.json").write_text(json.dumps({"step": step, "x": config["x"]}))
+            tune.report({"loss": loss + config["x"]}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def fails_once(config: dict[str, Any]) -> None:
+    """Fails in its first attempt at step 3 and goes on from its checkpoint in the second."""
+    checkpoint = tune.get_checkpoint()
+    start = 0
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = json.loads((Path(folder) / "state.json").read_text())["step"]
+    for step in range(start + 1, 6):
+        if step == 4 and start == 0:
+            raise RuntimeError("a passing fault")
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
+            tune.report({"loss": 1.0 / step}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+class Plain(tune.Trainable):
+    """A class without `reset_config`; what one trial leaves in it must not reach the next."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        assert not hasattr(self, "left_over"), "something of the last trial is still there"
+        self.left_over = True
+        self.x = config["x"]
+        self.count = 0
+
+    def step(self) -> dict[str, Any]:
+        self.count += 1
+        return {"loss": self.x / self.count, "pid": os.getpid(), "done": self.count == 3}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        (Path(checkpoint_dir) / "count.json").write_text(json.dumps({"count": self.count}))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.count = json.loads((Path(checkpoint_dir) / "count.json").read_text())["count"]

@@ -1,0 +1,45 @@
+"""The real app over real HTTP, on a real store with a few sweeps in it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from cli_served import Served, seeded
+
+from toprung.serve.app import create_app
+from toprung.serve.home import Home
+from toprung.serve.store import Store
+
+
+@pytest.fixture(autouse=True)
+def no_other_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests never meet a service that runs on the developer's machine."""
+    monkeypatch.delenv("TOPRUNG_URL", raising=False)
+    monkeypatch.delenv("TOPRUNG_DEBUG", raising=False)
+    monkeypatch.setenv("TOPRUNG_HOME", str(tmp_path / "no-home"))
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    home = Home.at(tmp_path / "home")
+    store = Store(home.store_url)
+    server = uvicorn.Server(uvicorn.Config(create_app(store, home), port=0, log_level="warning", lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        monkeypatch.setenv("TOPRUNG_URL", f"http://127.0.0.1:{port}")
+        yield seeded(f"http://127.0.0.1:{port}", store, home)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        store.close()

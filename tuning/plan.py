@@ -1,0 +1,63 @@
+"""What a sweep will do before it does it: rungs, and how many steps they cost."""
+
+from __future__ import annotations
+
+from toprung.tuning.records import Forecast, RungPlan
+from toprung.tuning.spec import AshaScheduler, SweepSpec
+
+
+def bracket_rungs(scheduler: AshaScheduler, bracket: int = 0) -> tuple[int, ...]:
+    """The rungs of a bracket, in steps: grace_period · η^(k + bracket) below max_t, then max_t.
+
+    Li et al. 2020, algorithm 2: rung k of bracket s has resource r · η^(s + k).
+    """
+    rungs = []
+    step = scheduler.grace_period * scheduler.reduction_factor**bracket
+    while step < scheduler.max_t:
+        rungs.append(step)
+        step *= scheduler.reduction_factor
+    return (*rungs, scheduler.max_t)
+
+
+def num_trials(spec: SweepSpec) -> int | None:
+    """How many trials a sweep has; None where only time or GPU-hours bound it."""
+    bounds = [spec.budget.trials, spec.space.size() if spec.search.algorithm == "grid" else None]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def forecast(spec: SweepSpec, slots: int | None = None) -> Forecast:
+    """What a sweep would cost.
+
+    Args:
+        spec: the sweep.
+        slots: trials that fit the cluster at once, where a cluster was asked.
+    """
+    trials = num_trials(spec)
+    rungs = _expected(spec, trials)
+    full = None if trials is None or spec.scheduler.max_t is None else trials * spec.scheduler.max_t
+    if isinstance(spec.scheduler, AshaScheduler) and trials is not None:
+        reached = [0, *(plan.rung for plan in rungs)]
+        steps = sum(plan.trials * (plan.rung - reached[i]) for i, plan in enumerate(rungs))
+    else:
+        steps = full
+    return Forecast(
+        spec=spec,
+        num_trials=trials,
+        rungs=rungs,
+        expected_steps=steps,
+        # in stop mode each trial may be the best so far when it arrives, and then runs to the top
+        worst_case_steps=full,
+        full_steps=full,
+        slots=slots,
+    )
+
+
+def _expected(spec: SweepSpec, trials: int | None) -> list[RungPlan]:
+    """Trials that reach each rung of the first bracket if 1/η of them pass each, at least one."""
+    if not isinstance(spec.scheduler, AshaScheduler) or trials is None:
+        return []
+    plans, count = [], trials
+    for rung in bracket_rungs(spec.scheduler):
+        plans.append(RungPlan(rung=rung, trials=count))
+        count = max(1, count // spec.scheduler.reduction_factor)
+    return plans

@@ -1,0 +1,289 @@
+"""The records of a sweep's life: the same class is the wire format, the stored row and what the runner sends.
+
+All are frozen pydantic models; times are timezone-aware UTC. Sweep states:
+
+    queued --a--> running --b--> succeeded
+       |             |---c--> failed
+       |--d--> cancelled <--e--|
+
+Trial states:
+
+    pending --f--> running --g--> completed   reached max_t, or returned by itself
+                      |-----h--> pruned      stopped by the scheduler
+                      |-----i--> failed      see FailureKind
+       |------------j--------> cancelled     the sweep ended first (cancel, budget, target)
+
+A finished state never changes again. Each change is one event.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from toprung.tuning.spec import SweepSpec
+
+
+class SweepState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return not SWEEP_TRANSITIONS[self]
+
+
+class TrialState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return not TRIAL_TRANSITIONS[self]
+
+
+SWEEP_TRANSITIONS: dict[SweepState, frozenset[SweepState]] = {
+    SweepState.QUEUED: frozenset({SweepState.RUNNING, SweepState.CANCELLED, SweepState.FAILED}),
+    SweepState.RUNNING: frozenset({SweepState.SUCCEEDED, SweepState.FAILED, SweepState.CANCELLED}),
+    SweepState.SUCCEEDED: frozenset(),
+    SweepState.FAILED: frozenset(),
+    SweepState.CANCELLED: frozenset(),
+}
+TRIAL_TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
+    TrialState.PENDING: frozenset(
+        {TrialState.RUNNING, TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED}
+    ),
+    # running -> pending: a lost attempt waits for its next one
+    TrialState.RUNNING: frozenset(
+        {TrialState.PENDING, TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED}
+    ),
+    TrialState.COMPLETED: frozenset(),
+    TrialState.PRUNED: frozenset(),
+    TrialState.FAILED: frozenset(),
+    TrialState.CANCELLED: frozenset(),
+}
+
+
+class FailureKind(StrEnum):
+    USER_ERROR = "user_error"
+    GPU_OOM = "gpu_oom"
+    HOST_OOM = "host_oom"
+    NODE_LOST = "node_lost"
+    PREEMPTED = "preempted"
+    TIMEOUT = "timeout"
+    NON_FINITE_METRIC = "non_finite_metric"
+
+
+class Action(StrEnum):
+    """What the scheduler did with a trial at a rung."""
+
+    PROMOTE = "promote"
+    STOP = "stop"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MetricValue = Annotated[bool | int | float | str | None, BeforeValidator(_finite)]
+"""A metric as stored and sent: NaN and infinities become null, JSON has neither."""
+
+UtcTime = Annotated[
+    datetime,
+    PlainSerializer(lambda t: t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"), str, "json"),
+]
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Failure(Record):
+    """Why a trial failed."""
+
+    kind: FailureKind
+    message: str
+    """One line: the exception's type and text, or what was missing."""
+    traceback: str | None = None
+    """The user's traceback, frames of Ray and Toprung left out."""
+
+
+class CheckpointRef(Record):
+    """A checkpoint kept for a trial."""
+
+    step: int
+    path: str
+    """Directory under the service's storage path."""
+
+
+class Best(Record):
+    """The best value seen so far in a sweep."""
+
+    number: int
+    step: int
+    value: float
+
+
+class Sweep(Record):
+    """One submitted spec and how it stands."""
+
+    id: str
+    name: str
+    state: SweepState
+    reason: str | None = None
+    """Why it ended, in words; for `failed` the first trial's error."""
+    spec: SweepSpec
+    created_at: UtcTime
+    started_at: UtcTime | None = None
+    ended_at: UtcTime | None = None
+    cancel_requested: bool = False
+    trials: dict[TrialState, int] = Field(default_factory=dict)
+    """How many trials are in each state (states without trials are left out)."""
+    num_trials: int | None = None
+    """How many trials the sweep will have in all; None where only time bounds it."""
+    best: Best | None = None
+    num_results: int = 0
+    """Results (steps) recorded so far, over all trials."""
+    gpu_hours: float = 0.0
+
+
+class Trial(Record):
+    """One configuration and how its training stands."""
+
+    sweep_id: str
+    number: int
+    state: TrialState
+    params: dict[str, Any]
+    """The varied parameters alone, flat: nested names are joined by '/'."""
+    config: dict[str, Any]
+    """What the trainable was called with: constants and nesting included."""
+    attempt: int = 0
+    """Number of the present or last attempt, from 1; 0 before the first starts."""
+    bracket: int = 0
+    step: int = 0
+    """Last reported step."""
+    value: float | None = None
+    """Best value of the objective over all reported steps."""
+    best_step: int | None = None
+    metrics: dict[str, MetricValue] = Field(default_factory=dict)
+    """Metrics of the last reported step."""
+    reason: str | None = None
+    """Why it is in this state, in words: "stopped at rung 3: 0.41, cutoff 0.35, rank 7 of 9"."""
+    failure: Failure | None = None
+    checkpoint: CheckpointRef | None = None
+    """The best checkpoint that is kept."""
+    node: str | None = None
+    created_at: UtcTime
+    started_at: UtcTime | None = None
+    ended_at: UtcTime | None = None
+    gpu_hours: float = 0.0
+
+
+class BestTrial(Record):
+    """An answer to "which trials are best, and why"."""
+
+    rank: int
+    why: str
+    trial: Trial
+
+
+class Result(Record):
+    """The metrics that a trial reported at one step."""
+
+    number: int
+    step: int
+    attempt: int
+    reported_at: UtcTime
+    time_total_s: float
+    """Seconds of training of this trial so far, over its attempts."""
+    metrics: dict[str, MetricValue]
+
+
+class Decision(Record):
+    """What the scheduler did with a trial at a rung, and on what grounds."""
+
+    number: int
+    attempt: int
+    rung: int
+    """The step at which the trials are compared."""
+    bracket: int
+    action: Action
+    value: float
+    cutoff: float
+    """Value of the worst trial that goes on among those seen."""
+    rank: int
+    """1 is best, among the `seen` trials with a value at this rung, itself included."""
+    seen: int
+    places: int
+    """How many of the `seen` may go on."""
+    decided_at: UtcTime
+
+
+class Event(Record):
+    """One change, as streamed. Ids grow by one writer's order and are never used twice."""
+
+    id: int
+    sweep_id: str
+    type: str
+    """sweep.state | trial.state | trial.results | decision | warning"""
+    at: UtcTime
+    data: dict[str, Any]
+
+
+class Batch(Record):
+    """What a runner sends at once. Writing it twice changes nothing."""
+
+    sweep_id: str
+    trials: list[Trial] = Field(default_factory=list)
+    results: list[Result] = Field(default_factory=list)
+    decisions: list[Decision] = Field(default_factory=list)
+    dropped_checkpoints: list[int] = Field(default_factory=list)
+    """Numbers of finished trials whose checkpoint is no longer kept."""
+    warnings: list[str] = Field(default_factory=list)
+
+
+T = TypeVar("T")
+
+
+class Page(Record, Generic[T]):
+    """A page of a listing; `next_cursor` is None on the last."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class RungPlan(Record):
+    rung: int
+    """Step."""
+    trials: int
+    """Trials expected to reach it."""
+
+
+class Forecast(Record):
+    """What a sweep would cost, before it runs (`POST /v1/sweeps:validate`)."""
+
+    spec: SweepSpec
+    num_trials: int | None
+    rungs: list[RungPlan]
+    expected_steps: int | None
+    worst_case_steps: int | None
+    """If every trial that may go on does."""
+    full_steps: int | None
+    """Without early stopping."""
+    slots: int | None
+    """Trials that fit the cluster at once; None where no cluster was asked."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

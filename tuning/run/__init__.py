@@ -1,0 +1,1 @@
+"""Running a sweep with Ray Tune: the only modules of `toprung.tuning` that import Ray."""

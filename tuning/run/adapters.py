@@ -1,0 +1,202 @@
+"""Thin adapters that fit search, early stopping and recording to Ray Tune's own interfaces.
+
+Tune calls all of them from one loop, in this order for a result: stopper, scheduler, callback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from toprung.tuning.records import Action, CheckpointRef, Failure, FailureKind, TrialState, utc_now
+from toprung.tuning.run.failure import failure_of
+from toprung.tuning.run.ledger import Ledger
+from toprung.tuning.run.metrics import metrics_of, objective_failure, reaches_target, scalar
+from toprung.tuning.run.trainable import IDENTITY
+from toprung.tuning.schedule import Asha, in_words
+from toprung.tuning.search import Search
+
+Verdict = tuple[TrialState, str | None, Failure | None]
+"""How a trial ends: its state, the reason in words, the failure."""
+
+
+def number_of(trial: TuneTrial) -> int:
+    """The number of a Tune trial inside its sweep."""
+    return int(trial.config[IDENTITY]["number"])
+
+
+class SweepSearcher(Searcher):  # type: ignore[misc]
+    """Asks `Search` for the next configuration when the sweep may run another trial.
+
+    Args:
+        share: how many trials the sweep may run at the moment.
+        num_trials: how many it has in all; None while only time bounds it.
+    """
+
+    def __init__(
+        self, ledger: Ledger, search: Search, asha: Asha | None, share: Callable[[], int], num_trials: int | None
+    ) -> None:
+        metric = ledger.spec.metric
+        super().__init__(metric=metric.name, mode="min" if metric.goal == "minimize" else "max")
+        self._ledger = ledger
+        self._search = search
+        self._asha = asha
+        self._share = share
+        self._num_trials = num_trials
+
+    def suggest(self, trial_id: str) -> Any:
+        ledger = self._ledger
+        number = ledger.num_trials
+        if ledger.stop_reason is not None or (self._num_trials is not None and number >= self._num_trials):
+            return Searcher.FINISHED
+        if ledger.num_live >= self._share():
+            return None
+        params = self._search.ask(number)
+        if params is None:
+            return Searcher.FINISHED
+        config = ledger.spec.space.config(params)
+        ledger.open(number, params, config, self._asha.bracket(number) if self._asha else 0)
+        return {**config, IDENTITY: {"number": number, "attempt": 1}}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the recorder tells the search, it knows how the trial ended."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the truth, not Tune's experiment state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see `save`."""
+
+
+class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Stops a trial that ASHA stops, that reached `max_t`, or whose objective is missing or not finite.
+
+    Attributes:
+        verdicts: by trial number, how a trial that was stopped here ends.
+    """
+
+    def __init__(self, ledger: Ledger, search: Search, asha: Asha | None) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._search = search
+        self._asha = asha
+        self.verdicts: dict[int, Verdict] = {}
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        number, spec = number_of(trial), self._ledger.spec
+        step = int(result["training_iteration"])
+        failure = objective_failure(spec.metric, step, result)
+        if failure is not None:
+            return self._stop(number, (TrialState.FAILED, None, failure))
+        value = float(scalar(result[spec.metric.name]))
+        self._search.observe(number, step, value)
+        if reaches_target(spec.metric, value):
+            self._ledger.stop(f"the target {spec.metric.target:g} was reached by trial {number} at step {step}")
+        max_t = spec.scheduler.max_t
+        if max_t is not None and step >= max_t:
+            return self._stop(number, (TrialState.COMPLETED, f"reached max_t, {max_t} steps", None))
+        return self._at_rung(number, step, value)
+
+    def _at_rung(self, number: int, step: int, value: float) -> str:
+        if self._asha is None:
+            return str(TrialScheduler.CONTINUE)
+        record = self._ledger[number]
+        decision = self._asha.decide(number, record.attempt, record.bracket, step, value)
+        if decision is None:
+            return str(TrialScheduler.CONTINUE)
+        self._ledger.decided(decision)
+        if decision.action is Action.PROMOTE:
+            return str(TrialScheduler.CONTINUE)
+        return self._stop(number, (TrialState.PRUNED, in_words(decision), None))
+
+    def _stop(self, number: int, verdict: Verdict) -> str:
+        self.verdicts[number] = verdict
+        return str(TrialScheduler.STOP)
+
+
+class SweepStopper(Stopper):  # type: ignore[misc]
+    """Ends the experiment once the ledger has a reason for it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        self._ledger.check_budget()
+        return self._ledger.stop_reason is not None
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Writes what happens to trials into the ledger, tells the search how they ended, removes checkpoints not kept."""
+
+    def __init__(self, ledger: Ledger, search: Search, scheduler: SweepScheduler) -> None:
+        self._ledger = ledger
+        self._search = search
+        self._scheduler = scheduler
+        self._kept: dict[int, ray.tune.Checkpoint] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._ledger.started(number_of(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._ledger.reported(
+            number_of(trial),
+            step=int(result["training_iteration"]),
+            metrics=metrics_of(result),
+            time_total_s=float(result.get("time_total_s", 0.0)),
+            at=utc_now(),
+            node=result.get("hostname"),
+        )
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        failure = failure_of(trial.get_pickled_error())
+        identity = trial.config[IDENTITY]
+        self._ledger.lost_attempt(
+            identity["number"], f"attempt {identity['attempt']} failed: {failure.message}; tried again"
+        )
+        identity["attempt"] += 1
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._end(trial, (TrialState.FAILED, None, failure_of(trial.get_pickled_error())))
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        number = number_of(trial)
+        verdict = self._scheduler.verdicts.pop(number, None)
+        self._end(trial, verdict or self._returned(number))
+
+    def _returned(self, number: int) -> Verdict:
+        step = self._ledger[number].step
+        if step == 0:
+            name = self._ledger.spec.metric.name
+            message = f"returned without a report; call ray.tune.report({{{name!r}: …}}) at least once"
+            return TrialState.FAILED, None, Failure(kind=FailureKind.USER_ERROR, message=message)
+        return TrialState.COMPLETED, f"returned by itself after step {step}", None
+
+    def _end(self, trial: TuneTrial, verdict: Verdict) -> None:
+        state, reason, failure = verdict
+        number = number_of(trial)
+        manager = trial.run_metadata.checkpoint_manager
+        best, latest = manager.best_checkpoint_result, manager.latest_checkpoint_result
+        reference = None
+        if best is not None:
+            self._kept[number] = best.checkpoint
+            reference = CheckpointRef(step=int(best.metrics["training_iteration"]), path=best.checkpoint.path)
+        if latest is not None and latest is not best:
+            _remove(latest.checkpoint)
+        for other in self._ledger.ended(number, state, reason=reason, failure=failure, checkpoint=reference):
+            _remove(self._kept.pop(other))
+        self._search.tell(number, state)
+
+
+def _remove(checkpoint: ray.tune.Checkpoint) -> None:
+    checkpoint.filesystem.delete_dir(checkpoint.path)

@@ -1,0 +1,255 @@
+"""What a runner knows of its sweep: every trial's record, why the sweep must stop, and what was not sent yet.
+
+Plain Python: the adapters to Tune write into it from Tune's loop, a sender thread takes batches out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from toprung.tuning.records import (
+    Batch,
+    CheckpointRef,
+    Decision,
+    Failure,
+    MetricValue,
+    Result,
+    SweepState,
+    Trial,
+    TrialState,
+    utc_now,
+)
+from toprung.tuning.spec import SweepSpec
+
+KEPT_CHECKPOINTS = 5
+"""Finished trials whose best checkpoint is kept, best first; more would fill a disk with models nobody looks at."""
+
+
+class Ledger:
+    """The trials of one running sweep. Thread-safe.
+
+    Args:
+        sweep_id: the sweep's id.
+        spec: its spec.
+        clock: seconds, monotonic; an argument so that a test can turn it.
+    """
+
+    def __init__(self, sweep_id: str, spec: SweepSpec, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sweep_id = sweep_id
+        self.spec = spec
+        self.stop_reason: str | None = None
+        """Set once: no new trial starts, and those running end."""
+        self._clock = clock
+        self._started_at = clock()
+        self._lock = threading.RLock()
+        self._trials: dict[int, Trial] = {}
+        self._live: set[int] = set()
+        self._changed: set[int] = set()
+        self._results: list[Result] = []
+        self._decisions: list[Decision] = []
+        self._warnings: list[str] = []
+        self._dropped: list[int] = []
+        self._kept: list[tuple[float, int]] = []
+        self._running_since: dict[int, float] = {}
+        self._gpu_s = 0.0
+        self._sign = 1.0 if spec.metric.goal == "minimize" else -1.0
+
+    # ---- trials
+
+    def __getitem__(self, number: int) -> Trial:
+        return self._trials[number]
+
+    @property
+    def num_trials(self) -> int:
+        return len(self._trials)
+
+    @property
+    def num_live(self) -> int:
+        """Trials that are pending or running."""
+        return len(self._live)
+
+    def open(self, number: int, params: Mapping[str, Any], config: Mapping[str, Any], bracket: int) -> None:
+        """A new trial, pending."""
+        with self._lock:
+            self._live.add(number)
+            self._put(
+                Trial(
+                    sweep_id=self.sweep_id,
+                    number=number,
+                    state=TrialState.PENDING,
+                    params=dict(params),
+                    config=dict(config),
+                    bracket=bracket,
+                    created_at=utc_now(),
+                )
+            )
+
+    def started(self, number: int) -> None:
+        """A worker took the trial up: its next attempt runs."""
+        with self._lock:
+            trial = self._trials[number]
+            self._running_since[number] = self._clock()
+            self._update(
+                number,
+                state=TrialState.RUNNING,
+                attempt=trial.attempt + 1,
+                started_at=trial.started_at or utc_now(),
+                reason=None,
+            )
+
+    def lost_attempt(self, number: int, reason: str) -> None:
+        """The present attempt failed and another one follows."""
+        with self._lock:
+            self._charge(number)
+            self._update(number, state=TrialState.PENDING, reason=reason)
+
+    def reported(
+        self,
+        number: int,
+        step: int,
+        metrics: dict[str, MetricValue],
+        time_total_s: float,
+        at: datetime,
+        node: str | None,
+    ) -> None:
+        """A result; its objective, if finite, may be the trial's best so far."""
+        with self._lock:
+            trial = self._trials[number]
+            self._results.append(
+                Result(
+                    number=number,
+                    step=step,
+                    attempt=trial.attempt,
+                    reported_at=at,
+                    time_total_s=time_total_s,
+                    metrics=metrics,
+                )
+            )
+            changes: dict[str, Any] = {"step": step, "metrics": metrics, "node": node}
+            value = metrics.get(self.spec.metric.name)
+            if isinstance(value, int | float) and self._better(float(value), trial.value):
+                changes |= {"value": float(value), "best_step": step}
+            self._update(number, **changes)
+
+    def decided(self, decision: Decision) -> None:
+        with self._lock:
+            self._decisions.append(decision)
+
+    def ended(
+        self,
+        number: int,
+        state: TrialState,
+        *,
+        reason: str | None = None,
+        failure: Failure | None = None,
+        checkpoint: CheckpointRef | None = None,
+    ) -> list[int]:
+        """A trial's end. Returns the numbers of the trials whose checkpoint is to be removed; maybe this one's own."""
+        with self._lock:
+            self._charge(number)
+            self._live.discard(number)
+            evicted: list[int] = []
+            if checkpoint is not None:
+                evicted = self._keep_best(number, eligible=state is not TrialState.FAILED)
+            self._update(
+                number,
+                state=state,
+                reason=reason,
+                failure=failure,
+                checkpoint=None if number in evicted else checkpoint,
+                ended_at=utc_now(),
+            )
+            self._dropped.extend(other for other in evicted if other != number)
+            return evicted
+
+    # ---- the sweep's end
+
+    def stop(self, reason: str) -> None:
+        """Asks for the end of the sweep; the first reason stands."""
+        with self._lock:
+            self.stop_reason = self.stop_reason or reason
+
+    def check_budget(self) -> None:
+        """Asks for the end of the sweep when its time is used up."""
+        budget = self.spec.budget
+        if budget.wall_time_s is not None and self._clock() - self._started_at >= budget.wall_time_s:
+            self.stop(f"the budget of {budget.wall_time_s:g} s of wall time is used up")
+        if budget.gpu_hours is not None and self.gpu_hours >= budget.gpu_hours:
+            self.stop(f"the budget of {budget.gpu_hours:g} GPU-hours is used up")
+
+    @property
+    def gpu_hours(self) -> float:
+        with self._lock:
+            now = self._clock()
+            running = sum(now - since for since in self._running_since.values())
+            return (self._gpu_s + running * self.spec.resources.gpu) / 3600
+
+    def outcome(self) -> tuple[SweepState, str | None]:
+        """How the sweep ended, once no trial runs any more, and why."""
+        with self._lock:
+            failed = [trial for trial in self._trials.values() if trial.state is TrialState.FAILED]
+            if failed and len(failed) == len(self._trials):
+                first = failed[0]
+                assert first.failure is not None
+                count = "its only trial" if len(failed) == 1 else f"all {len(failed)} trials"
+                return SweepState.FAILED, f"{count} failed; trial {first.number}: {first.failure.message}"
+            return SweepState.SUCCEEDED, self.stop_reason
+
+    # ---- what is to be sent
+
+    def warn(self, message: str) -> None:
+        with self._lock:
+            self._warnings.append(message)
+
+    def take(self) -> Batch | None:
+        """What has come since the last call; None when there is nothing."""
+        with self._lock:
+            if not (self._changed or self._results or self._decisions or self._warnings or self._dropped):
+                return None
+            batch = Batch(
+                sweep_id=self.sweep_id,
+                trials=[self._trials[number] for number in sorted(self._changed)],
+                results=self._results,
+                decisions=self._decisions,
+                dropped_checkpoints=self._dropped,
+                warnings=self._warnings,
+            )
+            self._changed = set()
+            self._results, self._decisions, self._warnings, self._dropped = [], [], [], []
+            return batch
+
+    # ---- inside
+
+    def _better(self, value: float, best: float | None) -> bool:
+        return best is None or self._sign * value < self._sign * best
+
+    def _put(self, trial: Trial) -> None:
+        self._trials[trial.number] = trial
+        self._changed.add(trial.number)
+
+    def _update(self, number: int, **changes: Any) -> None:
+        self._put(self._trials[number].model_copy(update=changes))
+
+    def _charge(self, number: int) -> None:
+        """Closes the account of the running attempt."""
+        since = self._running_since.pop(number, None)
+        if since is None:
+            return
+        gpu_s = (self._clock() - since) * self.spec.resources.gpu
+        self._gpu_s += gpu_s
+        self._update(number, gpu_hours=self._trials[number].gpu_hours + gpu_s / 3600)
+
+    def _keep_best(self, number: int, *, eligible: bool) -> list[int]:
+        value = self._trials[number].value
+        if not eligible or value is None:
+            return [number]
+        # a heap with the worst of the kept on top
+        heapq.heappush(self._kept, (-self._sign * value, -number))
+        if len(self._kept) <= KEPT_CHECKPOINTS:
+            return []
+        return [-heapq.heappop(self._kept)[1]]

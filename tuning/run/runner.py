@@ -1,0 +1,244 @@
+"""One sweep, run by a `ray.tune.Tuner` inside its own actor.
+
+The actor works from its constructor on, so that a restart by Ray would resume it; `outcome` waits for the end. What
+happens is sent to the service in batches; each is kept until it is acknowledged and sent again if it was not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ray
+from ray.tune import CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune import with_resources
+from ray.tune.registry import register_trainable
+
+from toprung.errors import InvalidSpec
+from toprung.tuning.plan import num_trials
+from toprung.tuning.records import Batch, SweepState
+from toprung.tuning.run.adapters import Recorder, SweepScheduler, SweepSearcher, SweepStopper
+from toprung.tuning.run.ledger import Ledger
+from toprung.tuning.run.trainable import host, load, saves_checkpoints
+from toprung.tuning.schedule import Asha
+from toprung.tuning.search import Search
+from toprung.tuning.spec import AshaScheduler, Resources, SweepSpec
+
+logger = logging.getLogger(__name__)
+
+_SEND_INTERVAL_S = 0.1
+_SHARE_TTL_S = 2.0
+
+TUNE_ENV = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a third of the driver's time; our store has the results
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a missing metric fails its trial, not the sweep
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's experiment state is not what we recover from
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",  # our searcher holds the sweep to its share
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_V2_ENABLED": "0",
+}
+"""Environment of a runner and its trials."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """The runner's way to the service: the two methods of the controller that it calls."""
+
+    controller_name: str
+    namespace: str
+
+    def record(self, batch: Batch) -> None:
+        """Returns when the batch is committed."""
+        ray.get(self._actor().record.remote(batch), timeout=60)
+
+    def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
+        """Returns when the piece of output is written."""
+        ray.get(self._actor().log.remote(sweep_id, number, attempt, offset, data), timeout=60)
+
+    def _actor(self) -> Any:
+        return ray.get_actor(self.controller_name, namespace=self.namespace)
+
+
+class Runner:
+    """Runs one sweep. Made an actor by the controller.
+
+    Args:
+        sweep_id: the sweep's id; also the name of its folder under `storage_path`.
+        spec: what to run.
+        storage_path: where checkpoints go; reachable from every node.
+        service: where results go.
+        wait_for_resources: whether a trial that no present node can hold is waited for, as with an autoscaler.
+    """
+
+    def __init__(
+        self, sweep_id: str, spec: SweepSpec, storage_path: str, service: Service, wait_for_resources: bool
+    ) -> None:
+        self._ledger = Ledger(sweep_id, spec)
+        self._spec = spec
+        self._storage_path = storage_path
+        self._service = service
+        self._wait = wait_for_resources
+        self._outcome: tuple[SweepState, str | None] | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="sweep", daemon=True).start()
+
+    def outcome(self) -> tuple[SweepState, str | None]:
+        """Waits for the sweep's end: its state and why. All results are acknowledged by then."""
+        self._ended.wait()
+        assert self._outcome is not None
+        return self._outcome
+
+    def stop(self, reason: str) -> None:
+        """Ends the sweep: running trials are stopped, what they reported is kept."""
+        self._ledger.stop(reason)
+
+    # ---- the sweep's thread
+
+    def _run(self) -> None:
+        done = threading.Event()
+        sender = threading.Thread(target=self._send_until, args=(done,), name="sender", daemon=True)
+        sender.start()
+        try:
+            self._outcome = self._fit()
+        except InvalidSpec as error:
+            self._outcome = SweepState.FAILED, error.detail
+        except Exception as error:  # whatever Tune raises ends the sweep with a reason
+            logger.exception("sweep %s failed", self._ledger.sweep_id)
+            self._outcome = SweepState.FAILED, f"the runner failed: {type(error).__name__}: {error}"
+            self._ledger.warn(traceback.format_exc())
+        done.set()
+        sender.join()
+        self._ended.set()
+
+    def _fit(self) -> tuple[SweepState, str | None]:
+        spec = self._spec
+        target = load(spec.trainable)
+        if slots(spec.resources) == 0 and not self._wait:
+            return SweepState.FAILED, f"no node of this cluster can hold a trial: {missing(spec.resources)}"
+        search = Search(spec)
+        asha = None
+        if isinstance(spec.scheduler, AshaScheduler):
+            asha = Asha(spec.scheduler, spec.metric.goal, spec.search.seed)
+        scheduler = SweepScheduler(self._ledger, search, asha)
+        count = num_trials(spec)
+        # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
+        name = f"toprung-{self._ledger.sweep_id}"
+        register_trainable(name, host(target, partial(self._service.log, self._ledger.sweep_id)), warn=False)
+        tuner = Tuner(
+            with_resources(name, placement(spec.resources)),
+            tune_config=TuneConfig(
+                metric=spec.metric.name,
+                mode="min" if spec.metric.goal == "minimize" else "max",
+                num_samples=-1 if count is None else count,
+                search_alg=SweepSearcher(self._ledger, search, asha, self._share(), count),
+                scheduler=scheduler,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: f"{trial.config['__toprung__']['number']:06d}",
+            ),
+            run_config=RunConfig(
+                name=self._ledger.sweep_id,
+                storage_path=self._storage_path,
+                stop=SweepStopper(self._ledger),
+                callbacks=[Recorder(self._ledger, search, scheduler)],
+                failure_config=FailureConfig(max_failures=spec.failures.max_retries),
+                checkpoint_config=self._checkpoints(target),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+        return self._ledger.outcome()
+
+    def _checkpoints(self, target: Any) -> CheckpointConfig:
+        metric = self._spec.metric
+        return CheckpointConfig(
+            num_to_keep=1,  # the best; Tune keeps the latest beside it, to resume from
+            checkpoint_score_attribute=metric.name,
+            checkpoint_score_order="min" if metric.goal == "minimize" else "max",
+            checkpoint_frequency=1 if saves_checkpoints(target) else 0,
+        )
+
+    def _share(self) -> Callable[[], int]:
+        limit = self._spec.concurrency or math.inf
+        last = (-math.inf, 1)
+
+        def share() -> int:
+            nonlocal last
+            if time.monotonic() - last[0] > _SHARE_TTL_S:
+                # at least one: it waits for a place, and an autoscaler sees that it is wanted
+                last = (time.monotonic(), int(min(limit, max(1, slots(self._spec.resources)))))
+            return last[1]
+
+        return share
+
+    # ---- what goes to the service
+
+    def _send_until(self, done: threading.Event) -> None:
+        while True:
+            ending = done.wait(_SEND_INTERVAL_S)
+            batch = self._ledger.take()
+            if batch is not None:
+                self._deliver(batch)
+            elif ending:
+                return
+
+    def _deliver(self, batch: Batch) -> None:
+        pause_s = 0.1
+        while True:
+            try:
+                self._service.record(batch)
+            except Exception as error:  # the controller is away, the store locked, the disk full: all may come back
+                logger.warning("batch not taken, trying again in %.1f s: %s", pause_s, error)
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 5.0)
+            else:
+                return
+
+
+def placement(resources: Resources) -> PlacementGroupFactory:
+    """What one trial asks of Ray."""
+    return PlacementGroupFactory([_bundle(resources)])
+
+
+def _bundle(resources: Resources) -> dict[str, float]:
+    bundle = {"CPU": resources.cpu, "GPU": resources.gpu}
+    if resources.memory_gb is not None:
+        bundle["memory"] = resources.memory_gb * 1e9
+    if resources.accelerator_type is not None:
+        bundle[f"accelerator_type:{resources.accelerator_type}"] = 0.001
+    return {name: amount for name, amount in bundle.items() if amount}
+
+
+def slots(resources: Resources) -> int:
+    """How many trials fit on the cluster's present nodes at once, if nothing else ran there."""
+    bundle = _bundle(resources)
+    return sum(_fit_on(node["Resources"], bundle) for node in ray.nodes() if node["Alive"])
+
+
+def _fit_on(node: dict[str, float], bundle: dict[str, float]) -> int:
+    fits = [
+        # a fractional GPU can't be pieced together from two devices
+        int(node.get("GPU", 0)) * int(1 / amount + 1e-9)
+        if name == "GPU" and amount < 1
+        else int(node.get(name, 0.0) / amount + 1e-9)
+        for name, amount in bundle.items()
+    ]
+    return min(fits, default=2**31)
+
+
+def missing(resources: Resources) -> str:
+    """What the trial wants and the largest node has, in words."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wants = [
+        f"{name} {amount:g} (the largest node has {max((node.get(name, 0.0) for node in nodes), default=0.0):g})"
+        for name, amount in _bundle(resources).items()
+        if all(node.get(name, 0.0) < amount for node in nodes)
+    ]
+    return "it asks for " + (", ".join(wants) or "more than any one node has together")

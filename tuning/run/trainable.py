@@ -1,0 +1,161 @@
+"""Makes the user's function or class a trainable that runs in a warm worker and says what it prints.
+
+Plain Ray Tune code runs unmodified. What is added around it: the trial's identity is taken out of the config before the
+user sees it, output and tracebacks go to the trial's log, and a class that doesn't implement `reset_config` is built anew
+inside the same process, so that every trainable can use `reuse_actors`.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Generator
+from typing import Any
+
+from ray.tune import Trainable
+from ray.tune.trainable import wrap_function
+
+from toprung.errors import InvalidSpec, Problem
+from toprung.tuning.run.failure import user_traceback
+from toprung.tuning.run.logs import Sink, TrialOutput
+
+IDENTITY = "__toprung__"
+"""Key of the config under which a trial's number and attempt travel to the worker."""
+
+_output: TrialOutput | None = None
+"""The output of this worker process: `sys.stdout` exists once per process, so does this."""
+
+
+def load(path: str) -> Any:
+    """Imports `module:attribute`.
+
+    Raises:
+        InvalidSpec: it can't be imported, or is neither a function of one argument nor a `ray.tune.Trainable`.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        target: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except Exception as error:  # the user's module may raise anything
+        raise _not_trainable(path, f"cannot be imported: {type(error).__name__}: {error}") from error
+    if inspect.isclass(target):
+        if not issubclass(target, Trainable):
+            raise _not_trainable(path, "is a class, but not a subclass of ray.tune.Trainable")
+        return target
+    if not callable(target):
+        raise _not_trainable(path, f"is a {type(target).__name__}, not a function")
+    try:
+        inspect.signature(target).bind({})
+    except (TypeError, ValueError) as error:
+        raise _not_trainable(path, "must be callable with one argument, the config") from error
+    return target
+
+
+def _not_trainable(path: str, what: str) -> InvalidSpec:
+    problem = Problem("/trainable", "not_trainable", f"{path} {what}")
+    return InvalidSpec(f"trainable {problem.message}", problems=[problem])
+
+
+def host(target: Any, sink: Sink) -> type[Trainable]:
+    """The Tune trainable that runs `target`, a result of `load`, and sends its output to `sink`."""
+    return _host_class(target, sink) if inspect.isclass(target) else _host_function(target, sink)
+
+
+def saves_checkpoints(target: Any) -> bool:
+    """Whether a class trainable implements `save_checkpoint`; functions report checkpoints by themselves."""
+    return inspect.isclass(target) and target.save_checkpoint is not Trainable.save_checkpoint
+
+
+def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:
+    global _output
+    identity = config.pop(IDENTITY)
+    if _output is None:
+        _output = TrialOutput(sink)
+    _output.attach(identity["number"], identity["attempt"])
+    return _output
+
+
+def _say(error: BaseException) -> None:
+    """Puts the user's traceback into the trial's log."""
+    sys.stderr.write("".join(user_traceback(error)))
+
+
+def _host_function(function: Callable[[dict[str, Any]], Any], sink: Sink) -> type[Trainable]:
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def hosted(config: dict[str, Any]) -> Generator[Any, None, None]:
+            config = dict(config)
+            output = _attach(config, sink)
+            try:
+                yield from function(config)
+            except Exception as error:
+                _say(error)
+                raise
+            finally:
+                output.flush()
+
+    else:
+
+        @functools.wraps(function)
+        def hosted(config: dict[str, Any]) -> Any:
+            config = dict(config)
+            output = _attach(config, sink)
+            try:
+                return function(config)
+            except Exception as error:
+                _say(error)
+                raise
+            finally:
+                output.flush()
+
+    # Tune looks for a single argument by name
+    hosted.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    )
+    del hosted.__wrapped__  # type: ignore[attr-defined]
+    hosted_trainable: type[Trainable] = wrap_function(hosted)
+    return hosted_trainable
+
+
+def _host_class(cls: type[Trainable], sink: Sink) -> type[Trainable]:
+    class Hosted(cls):  # type: ignore[misc, valid-type]
+        def setup(self, config: dict[str, Any]) -> None:
+            self._toprung_base = {*vars(self), "_toprung_base", "_toprung_output", "_monitor"}
+            self.config.pop(IDENTITY, None)
+            self._toprung_output = _attach(config, sink)
+            self._toprung_run(super().setup, config)
+
+        def step(self) -> Any:
+            return self._toprung_run(super().step)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._toprung_output = _attach(new_config, sink)
+            self.config.pop(IDENTITY, None)
+            if super().reset_config(new_config):
+                return True
+            self._toprung_run(super().cleanup)
+            for name in set(vars(self)) - self._toprung_base:
+                delattr(self, name)
+            self._toprung_run(super().setup, copy.deepcopy(new_config))
+            return True
+
+        def cleanup(self) -> None:
+            self._toprung_run(super().cleanup)
+            self._toprung_output.flush()
+
+        def _toprung_run(self, call: Callable[..., Any], *args: Any) -> Any:
+            try:
+                return call(*args)
+            except Exception as error:
+                _say(error)
+                self._toprung_output.flush()
+                raise
+
+    Hosted.__name__ = cls.__name__
+    Hosted.__qualname__ = cls.__qualname__
+    return Hosted

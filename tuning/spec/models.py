@@ -1,0 +1,202 @@
+"""The spec's models: frozen, complete, shared by the client and the service."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, field_serializer, field_validator, model_validator
+
+from toprung.tuning.spec.checks import Parts, build_space, cross_problems
+from toprung.tuning.spec.parameters import Model, ParameterNode, BaseDistribution, problem
+from toprung.tuning.spec.space import SearchSpace
+
+Goal = Literal["minimize", "maximize"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Positive = Annotated[float, Field(gt=0)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class Environment(Model):
+    """What the trials need around them (Ray's runtime environment)."""
+
+    pip: tuple[Text, ...] = ()
+    """Requirements installed for the sweep's processes alone."""
+    env_vars: dict[str, str] = Field(default_factory=dict)
+    """Environment variables. Not for secrets: a spec is stored and shown."""
+
+
+class Metric(Model):
+    """The objective."""
+
+    name: Text
+    goal: Goal
+    target: float | None = None
+    """A value that ends the sweep as soon as a trial reaches it."""
+
+
+class Search(Model):
+    """How configurations are proposed."""
+
+    algorithm: Literal["tpe", "random", "gp", "cmaes", "qmc", "grid"] = "tpe"
+    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+    """Makes proposals repeatable; none: drawn anew each time."""
+
+
+class AshaScheduler(Model):
+    """Asynchronous successive halving: at each rung only the best 1/η of the trials go on."""
+
+    type: Literal["asha"] = "asha"
+    max_t: int = Field(ge=1)
+    """Steps of a full training; the top rung."""
+    grace_period: int = Field(default=1, ge=1)
+    """Steps that every trial gets; the lowest rung."""
+    reduction_factor: int = Field(default=3, ge=2)
+    """η: rungs are η times apart, and 1/η of the trials pass each."""
+    brackets: int = Field(default=1, ge=1)
+    """Trials are split over this many ladders, each of which starts η times later than the one before."""
+    mode: Literal["stop"] = "stop"
+    """What happens to a trial that does not pass a rung."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.grace_period > self.max_t:
+            raise problem(
+                "grace_above_max_t",
+                f"grace_period ({self.grace_period}) must not be above max_t ({self.max_t})",
+                at="grace_period",
+            )
+        if self.brackets > 1 and self.grace_period * self.reduction_factor ** (self.brackets - 1) >= self.max_t:
+            raise problem(
+                "too_many_brackets",
+                f"brackets ({self.brackets}) leave the last one no rung below max_t ({self.max_t}); use fewer",
+                at="brackets",
+            )
+        return self
+
+
+class NoScheduler(Model):
+    """No early stopping."""
+
+    type: Literal["none"] = "none"
+    max_t: int | None = Field(default=None, ge=1)
+    """Steps after which a trial is finished; none: when it returns by itself."""
+
+
+class Budget(Model):
+    """What a sweep may use; whatever is used up first ends it."""
+
+    trials: int | None = Field(default=None, ge=1)
+    wall_time_s: Positive | None = None
+    gpu_hours: Positive | None = None
+
+
+class Resources(Model):
+    """What one trial needs."""
+
+    cpu: float = Field(default=1.0, ge=0)
+    gpu: float = Field(default=0.0, ge=0)
+    """GPUs, or a fraction of one that several trials share."""
+    accelerator_type: Text | None = None
+    """Ray's name of a GPU, such as A100."""
+    memory_gb: Positive | None = None
+    """Host memory, 10^9 bytes."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.gpu > 1 and self.gpu != int(self.gpu):
+            raise problem(
+                "fractional_gpus", f"gpu ({self.gpu:g}) must be a whole number above 1; only one GPU can be shared", at="gpu"
+            )
+        if self.cpu == 0 and self.gpu == 0:
+            raise problem("no_resources", "cpu and gpu must not both be 0: nothing would bound the trials", at="cpu")
+        return self
+
+
+class Failures(Model):
+    """What happens when a trial fails."""
+
+    max_retries: int = Field(default=2, ge=0)
+    """Further attempts, from the last checkpoint."""
+
+
+class Wandb(Model):
+    """Weights & Biases. The key is read from the service's environment (WANDB_API_KEY), never from a spec."""
+
+    project: Text
+    entity: Text | None = None
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    tags: tuple[Text, ...] = ()
+
+
+class Tracking(Model):
+    """Where results are shown besides Toprung."""
+
+    tensorboard: bool = True
+    wandb: Wandb | None = None
+
+
+class SweepSpec(Model):
+    """One sweep: what to run, what to vary, how to search, what it may use. Immutable; an invalid one can't be built."""
+
+    name: Name | None = None
+    """Small letters, digits and dashes; none: the service makes one up."""
+    trainable: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+    """module:attribute of a Ray Tune function or class trainable."""
+    code: Text | None = None
+    """Folder with the trainable, packed and uploaded by the client; `sha256:…` of an uploaded one over HTTP."""
+    environment: Environment = Environment()
+    metric: Metric
+    parameters: dict[str, ParameterNode]
+    constraints: tuple[Text, ...] = ()
+    """Relations that every configuration meets, such as "l2 <= l1"."""
+    search: Search = Search()
+    scheduler: Annotated[AshaScheduler | NoScheduler, Field(discriminator="type")] = NoScheduler()
+    budget: Budget = Budget()
+    concurrency: int | None = Field(default=None, ge=1)
+    """Most trials at once; none: as many as fit the cluster."""
+    resources: Resources = Resources()
+    failures: Failures = Failures()
+    tracking: Tracking = Tracking()
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Higher goes first."""
+    weight: float = Field(default=1.0, gt=0)
+    """Share among sweeps of the same priority."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _names(cls, tree: dict[str, Any]) -> dict[str, Any]:
+        if not tree:
+            raise problem("no_parameters", "parameters must not be empty")
+        return tree
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = cross_problems(self._parts())
+        if problems:
+            raise problem("inconsistent", "; ".join(f"{p.pointer} {p.message}" for p in problems))
+        return self
+
+    @field_serializer("parameters")
+    def _plain(self, tree: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: node.model_dump(mode="json", exclude_defaults=True)
+            if isinstance(node, BaseDistribution)
+            else self._plain(node)
+            if isinstance(node, dict)
+            else node
+            for name, node in tree.items()
+        }
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space, flattened."""
+        return build_space(self._parts())
+
+    def _parts(self) -> Parts:
+        return Parts(
+            parameters=self.parameters,
+            constraints=self.constraints,
+            algorithm=self.search.algorithm,
+            budget=any(v is not None for v in (self.budget.trials, self.budget.wall_time_s, self.budget.gpu_hours)),
+        )

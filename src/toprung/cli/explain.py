@@ -53,7 +53,7 @@ def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
 def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[Decision]) -> None:
     metric = sweep.spec.metric.name
     out.print(Text.assemble((f"trial {trial.number}", "bold"), f" of {sweep.name}  ", state_text(trial.state)))
-    for sentence in story(trial, decisions, metric):
+    for sentence in story(trial, metric):
         out.print(Text(f"  {sentence}"))
     out.print(Text("\nconfig", "bold"))
     print_mapping(out, trial.config)
@@ -72,7 +72,7 @@ def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[De
         out.print(Text(trial.failure.traceback.rstrip()))
 
 
-def story(trial: Trial, decisions: Sequence[Decision], metric: str) -> list[str]:
+def story(trial: Trial, metric: str) -> list[str]:
     """How far the trial came, and why it is in its state."""
     told = [_how_far(trial, metric)]
     if trial.failure is not None:
@@ -81,8 +81,6 @@ def story(trial: Trial, decisions: Sequence[Decision], metric: str) -> list[str]
         told.append(trial.reason or "completed: it was trained to its end")
     elif trial.reason:
         told.append(trial.reason)
-    stops = [decision for decision in decisions if decision.action == "stop"]
-    told += [sentence(decision, metric) for decision in stops[-1:]]
     if trial.attempt > 1:
         told.append(f"{trial.attempt} attempts were made")
     if trial.started_at is not None and trial.ended_at is not None:
@@ -95,16 +93,6 @@ def _how_far(trial: Trial, metric: str) -> str:
     if trial.value is None:
         return f"reported {plural(trial.step, 'step')}, no {metric} yet" if trial.step else "nothing reported yet"
     return f"best {metric} {number(trial.value)} at step {trial.best_step}, {plural(trial.step, 'step')} in all"
-
-
-def sentence(decision: Decision, metric: str) -> str:
-    """A decision and what it was based on."""
-    goes = "goes" if decision.places == 1 else "go"
-    places = (
-        f"{decision.places} of {decision.seen} {goes} on" if decision.places else f"none of {decision.seen} goes on"
-    )
-    compared = f"{metric} {number(decision.value)} is rank {decision.rank} of {decision.seen}"
-    return f"at rung {decision.rung}: {compared}; {places}, from {number(decision.cutoff)}"
 
 
 def _print_decisions(out: Console, decisions: Sequence[Decision]) -> None:

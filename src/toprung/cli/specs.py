@@ -107,7 +107,7 @@ def validate(
     session: Session, spec: Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep's YAML or JSON file.")]
 ) -> None:
     """Check a spec, and say what the sweep would cost."""
-    from toprung.tuning import plan  # noqa: PLC0415 pydantic models: slow to load
+    from toprung.tuning.plan import forecast as local_forecast  # noqa: PLC0415 pydantic models: slow to load
     from toprung.tuning.spec import parse_spec  # noqa: PLC0415
 
     session.subject = str(spec)
@@ -115,7 +115,7 @@ def validate(
     try:
         forecast, asked = session.client.validate(spec), session.client.url
     except Unavailable:  # what a sweep costs in steps needs no service; what fits at once does
-        forecast, asked = plan.forecast(parsed), None
+        forecast, asked = local_forecast(parsed), None
     if session.as_json:
         session.emit({**forecast.model_dump(mode="json"), "service": asked})
     else:

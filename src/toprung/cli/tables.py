@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from toprung.cli.words import STATE_STYLES, ago, flat, number, short_reason
+from toprung.cli.words import STATE_STYLES, ago, flat, number, plural, short_reason
 
 if TYPE_CHECKING:
     from toprung.tuning.records import BestTrial, Sweep, Trial
+
+NOTE_WIDTH = 28
+"""Columns kept free for the reason why a trial is in its state."""
 
 
 def table(*titles: str, right: Sequence[str] = ()) -> Table:
@@ -48,70 +53,75 @@ def progress(sweep: Sweep) -> str:
     return f"{ended:,}/{sweep.num_trials:,}" if sweep.num_trials else f"{ended:,}"
 
 
+@dataclass(frozen=True)
+class Column:
+    title: str
+    cells: list[Text]
+    right: bool = True
+
+    @property
+    def width(self) -> int:
+        return max([cell_len(self.title), *(cell.cell_len for cell in self.cells)]) + 2
+
+
 def print_best(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
     """The best trials with their parameters; a parameter is left out where the terminal is too narrow for it."""
     trials = [item.trial for item in best]
-    ranks = {"rank": [str(item.rank) for item in best], "trial": [str(trial.number) for trial in trials]}
-    ranks |= {sweep.spec.metric.name: [number(trial.value) for trial in trials]}
-    ranks |= {"at step": [number(trial.best_step) for trial in trials]}
-    _print_fitting(out, ranks, trials)
+    columns = [
+        Column("rank", [Text(str(item.rank)) for item in best]),
+        Column("trial", [Text(str(trial.number)) for trial in trials]),
+        Column(sweep.spec.metric.name, [Text(number(trial.value)) for trial in trials]),
+        Column("at step", [Text(number(trial.best_step)) for trial in trials]),
+    ]
+    _print_fitting(out, columns, trials)
 
 
 def print_trials(out: Console, sweep: Sweep, trials: Sequence[Trial]) -> None:
-    columns: dict[str, list[str]] = {
-        "#": [str(trial.number) for trial in trials],
-        "state": [str(trial.state) for trial in trials],
-        "step": [str(trial.step) for trial in trials],
-        sweep.spec.metric.name: [number(trial.value) for trial in trials],
-    }
-    _print_fitting(out, columns, trials, [why(trial) for trial in trials])
+    columns = [
+        Column("#", [Text(str(trial.number)) for trial in trials]),
+        Column("state", [state_text(trial.state) for trial in trials], right=False),
+        Column("step", [Text(str(trial.step)) for trial in trials]),
+        Column(sweep.spec.metric.name, [Text(number(trial.value)) for trial in trials]),
+    ]
+    _print_fitting(out, columns, trials, [_why(trial) for trial in trials])
 
 
-def why(trial: Trial) -> str:
+def _why(trial: Trial) -> str:
     """Why a trial is where it is, short enough for a table."""
     return trial.failure.message if trial.failure else short_reason(trial.reason)
 
 
-def _print_fitting(
-    out: Console, columns: dict[str, list[str]], trials: Sequence[Trial], notes: Sequence[str] = ()
-) -> None:
+def _print_fitting(out: Console, columns: Sequence[Column], trials: Sequence[Trial], notes: Sequence[str] = ()) -> None:
     """Print `columns`, then as many parameters as fit, then the notes in what is left."""
-    note_room = min(28, max(map(len, notes), default=0))
-    room = out.width - sum(_width(title, cells) for title, cells in columns.items()) - note_room
-    shown, hidden = dict(columns), 0
-    for name, cells in param_columns(trials).items():
-        if _width(name, cells) <= room:
-            shown[name] = cells
-            room -= _width(name, cells)
-        else:
-            hidden += 1
-    made = table(*shown, right=[title for title in shown if title != "state"])
+    note_room = min(NOTE_WIDTH, max(map(cell_len, notes), default=0))
+    room = out.width - sum(column.width for column in columns) - note_room
+    shown, params = list(columns), _param_columns(trials)
+    for column in params:
+        if column.width <= room:
+            shown.append(column)
+            room -= column.width
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in shown:
+        made.add_column(Text(column.title), justify="right" if column.right else "left", no_wrap=True)
     if note_room:
         made.add_column("", no_wrap=True, overflow="ellipsis", style="dim")
     for index in range(len(trials)):
-        row = [_cell(title, values[index]) for title, values in shown.items()]
-        made.add_row(*row, *([Text(notes[index])] if note_room else []))
+        made.add_row(*(column.cells[index] for column in shown), *([Text(notes[index])] if note_room else []))
     out.print(made)
-    if hidden:
-        out.print(Text(f"{hidden} more parameters with a wider terminal or --json", "dim"))
+    if hidden := len(columns) + len(params) - len(shown):
+        out.print(Text(f"{plural(hidden, 'parameter')} not shown: widen the terminal, or use --json", "dim"))
 
 
-def _cell(title: str, text: str) -> Text:
-    return state_text(text) if title == "state" else Text(text)
-
-
-def _width(title: str, cells: Sequence[str]) -> int:
-    return max(map(len, (title, *cells))) + 2
-
-
-def param_columns(trials: Sequence[Trial]) -> dict[str, list[str]]:
-    """Cells by parameter, in the order of the first trial that has it."""
+def _param_columns(trials: Sequence[Trial]) -> list[Column]:
+    """A column for each parameter, in the order of the first trial that has it."""
     names = dict.fromkeys(name for trial in trials for name in trial.params)
-    return {name: [_value(trial.params, name) for trial in trials] for name in names}
+    return [_param_column(name, trials) for name in names]
 
 
-def _value(params: dict[str, Any], name: str) -> str:
-    return number(params[name]) if name in params else ""
+def _param_column(name: str, trials: Sequence[Trial]) -> Column:
+    words = any(isinstance(trial.params.get(name), str) for trial in trials)
+    cells = [Text(number(trial.params[name])) if name in trial.params else Text() for trial in trials]
+    return Column(name, cells, right=not words)
 
 
 def print_mapping(out: Console, values: dict[str, Any], indent: str = "  ") -> None:

@@ -43,8 +43,8 @@ def _real(value: float) -> str:
     size = abs(value)
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    if size < 1e-3 or size >= 1e6:
-        mantissa, exponent = f"{value:.1e}".split("e")
+    if size < 1e-2 or size >= 1e6:
+        mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa}e{int(exponent)}"
     if size >= 1000:
         return f"{value:.0f}"

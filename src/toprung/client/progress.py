@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from toprung.tuning.records import Sweep
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 class WaitProgress:
@@ -57,10 +56,6 @@ def come_back(sweep: Sweep) -> str:
 
 
 def _bar(*, forced: bool) -> Progress | None:
-    # rich takes a tenth of a second to load, and scripts that don't wait don't need it
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
     console = Console(stderr=True)
     if not (forced or console.is_terminal or console.is_jupyter):
         return None
@@ -70,6 +65,6 @@ def _bar(*, forced: bool) -> Progress | None:
         BarColumn(),
         TextColumn("{task.fields[trials]}"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[best]}"),
+        TextColumn("{task.fields[best]}", markup=False),
         console=console,
     )

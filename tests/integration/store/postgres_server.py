@@ -72,8 +72,10 @@ def _wait_for(server: Postgres, process: subprocess.Popen[bytes], log: Path) -> 
 
 def _command(binaries: Path, program: str, *arguments: str) -> list[str]:
     """PostgreSQL refuses to run as root."""
-    nobody = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--"]
-    return [*(nobody if os.geteuid() == 0 else []), str(binaries / program), *arguments]
+    nobody = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+    root = os.geteuid() == 0
+    # --pdeathsig: also a killed test run leaves no server behind
+    return ["setpriv", "--pdeathsig=INT", *(nobody if root else []), "--", str(binaries / program), *arguments]
 
 
 def free_port() -> int:

@@ -85,7 +85,7 @@ class Story:
         )
 
     def decision(self, number: int, rung: int, action: str) -> Event:
-        return self.event("decision", number=number, rung=rung, action=action)
+        return self.event("decision", number=number, rung=rung, action=action, rank=7, seen=9, cutoff=0.35)
 
 
 @dataclass

@@ -29,7 +29,7 @@ def no_other_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     home = Home.at(tmp_path / "home")
     store = Store(home.store_url)
-    server = uvicorn.Server(uvicorn.Config(create_app(store, home), port=0, log_level="warning", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(create_app(store, home.path), port=0, log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cli_help import run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toprung.cli.starter.propose import goal_of, pick_metric, sweep_name
@@ -111,6 +111,7 @@ def test_functions_that_call_each_other_end() -> None:
     assert scan(source).metrics == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_folder_gives_a_valid_name(folder: str) -> None:
     spec = {"name": sweep_name(folder), "metric": "{name: x, goal: minimize}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from cli_help import START, Story, config, make_spec, make_sweep
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toprung.cli.watching.view import FINISHED, KEPT_BEST, KEPT_RECENT, SweepView
@@ -149,6 +149,7 @@ def test_events_of_newer_services_change_nothing() -> None:
 STATES = st.sampled_from(["pending", "running", *sorted(FINISHED)])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), STATES), max_size=40))
 def test_counts_add_up(changes: list[tuple[int, str]]) -> None:
     story, view = Story(), SweepView(make_sweep())

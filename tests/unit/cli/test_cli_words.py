@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toprung.cli.words import bar, duration, flat, number, plural, sparkline
@@ -18,9 +18,9 @@ from toprung.cli.words import bar, duration, flat, number, plural, sparkline
         ("adam", "adam"),
         (0.083123, "0.0831"),
         (1.23456, "1.235"),
-        (0.00031, "3.1e-4"),
+        (0.00031, "3.10e-4"),
         (123456.0, "123456"),
-        (12345678.0, "1.2e7"),
+        (12345678.0, "1.23e7"),
         (0.0, "0"),
     ],
 )
@@ -36,6 +36,7 @@ def test_duration(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40), st.integers(1, 20))
 def test_sparkline_is_as_long_as_its_values(values: list[float], width: int) -> None:
     assert len(sparkline(values, width)) <= min(width, len(values))
@@ -46,6 +47,7 @@ def test_sparkline_shows_the_direction() -> None:
     assert sparkline([5.0, 5.0]) == "▁▁"
 
 
+@settings(deadline=None)
 @given(st.floats(-1, 2), st.integers(0, 100))
 def test_bar_keeps_its_width(done: float, width: int) -> None:
     assert sum(map(len, bar(done, width))) == width

@@ -111,7 +111,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=30, deadline=None)
 def test_ignore_syntax_is_that_of_git(repository: Path, rules: list[str]) -> None:
     (repository / ".gitignore").write_text("\n".join(rules))
-    ask = ["git", "-c", "core.excludesFile=", "-C", repository, "ls-files", "-co", "--exclude-standard"]
+    ask = ["git", "-c", "core.excludesFile=", "-C", str(repository), "ls-files", "-co", "--exclude-standard"]
 
     kept = subprocess.run(ask, check=True, capture_output=True, text=True)
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from toprung.cli.watching.view import FINISHED, SWEEP_FINISHED, Row, SweepView
 from toprung.cli.words import STATE_STYLES, bar, duration, number, plural, short_reason, sparkline
 
-NOTE_WIDTH = 26
+NOTE_WIDTH = 22
 """Columns kept free for a sparkline or a reason, as long as there is one to show."""
 GAP = 2
 RECENT_ROWS = 4
@@ -158,10 +158,13 @@ def fit(view: SweepView, rows: Sequence[Row], width: int) -> tuple[list[Column],
 
 
 def _param_columns(view: SweepView, rows: Sequence[Row]) -> list[Column]:
-    return [
-        Column(name, [number(row.params[name]) if name in row.params else "" for row in rows])
-        for name in view.param_names
-    ]
+    return [_param_column(name, rows) for name in view.param_names]
+
+
+def _param_column(name: str, rows: Sequence[Row]) -> Column:
+    values = [row.params.get(name, "") for row in rows]
+    words = any(isinstance(value, str) and value for value in values)
+    return Column(name, [number(value) for value in values], right=not words)
 
 
 def _metric_columns(view: SweepView, rows: Sequence[Row]) -> list[Column]:
@@ -175,6 +178,8 @@ def _note(row: Row) -> str:
         return sparkline(row.history)
     if row.state == "failed":
         return row.failure or row.reason or ""
+    if row.state == "pruned" and row.verdict:
+        return row.verdict
     return short_reason(row.reason) if row.state != "completed" else ""
 
 

@@ -31,5 +31,7 @@ def _trial(view: SweepView, row: Row) -> str:
     text = f"{view.name}: [{view.finished}{total}] trial {row.number} {row.state} at step {row.step}"
     if row.value is not None:
         text += f", {view.metric} {number(row.value)}"
+    if row.state == "completed":
+        return text
     why = row.failure if row.state == "failed" else short_reason(row.reason)
-    return f"{text}: {why}" if why and row.state != "completed" else text
+    return f"{text}: {why}" if why else text

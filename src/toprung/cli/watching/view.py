@@ -39,6 +39,8 @@ class Row:
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     reason: str | None = None
+    verdict: str | None = None
+    """The last decision about it, in short."""
     failure: str | None = None
     history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     """The objective at the last reports."""
@@ -154,6 +156,9 @@ class SweepView:
         count = self.rungs.setdefault(int(data["rung"]), RungCount())
         count.seen += 1
         count.promoted += data["action"] == "promote"
+        trial = int(data["number"])
+        if row := self._live.get(trial) or self._just_ended(trial):
+            row.verdict = verdict(data)
         return []
 
     def _warning(self, data: dict[str, Any], _at: datetime) -> list[Change]:
@@ -262,6 +267,10 @@ def _row_of(trial: Any) -> Row:
     row.metrics, row.reason = dict(trial.metrics), trial.reason
     row.failure = trial.failure.message if trial.failure else None
     return row
+
+
+def verdict(decision: dict[str, Any]) -> str:
+    return f"rung {decision['rung']}: rank {decision['rank']} of {decision['seen']}"
 
 
 def _failure_line(failure: Any) -> str | None:

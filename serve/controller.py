@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from toprung.errors import Conflict
 from toprung.serve.home import Home
 from toprung.serve.store import Store
-from toprung.tuning.records import Batch, FailureKind, Sweep, SweepState
+from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
 from toprung.tuning.run.runner import TUNE_ENV, Runner, Service
 
 logger = logging.getLogger(__name__)
@@ -155,9 +155,8 @@ class Controller:
             ray.kill(watched.actor)
 
     def _end(self, sweep_id: str, state: SweepState, reason: str | None, *, lost: bool = False) -> None:
-        self._store.set_sweep_state(
-            sweep_id, state, reason, trials_failed_as=FailureKind.NODE_LOST if lost else None
-        )
+        failure = Failure(kind=FailureKind.NODE_LOST, message=reason or "its runner is gone") if lost else None
+        self._store.set_sweep_state(sweep_id, state, reason, failure=failure)
         self._watched.pop(sweep_id, None)
 
     def _make_runner(self, sweep: Sweep) -> Any:

@@ -9,7 +9,7 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
-from toprung.serve.app import create_app
+from toprung.serve.http.app import create_app
 from toprung.serve.controller import CONTROLLER, HEAD, NAMESPACE, Controller
 from toprung.serve.home import Home
 from toprung.serve.store import Store

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import uvicorn
 from client_help import SPEC, Connect
-from toprung.serve.app import create_app
+from toprung.serve.http.app import create_app
 
 from toprung.client import AsyncClient
 from toprung.errors import Conflict, InvalidSpec, NotFound

@@ -1,0 +1,50 @@
+"""Records as JSON answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from fastapi import Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+
+
+def record(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A record as it is. Serialised once, by pydantic: the framework would check it a second time."""
+    return Response(model.model_dump_json(), status, headers, JSON)
+
+
+def items(models: Iterable[BaseModel]) -> Response:
+    """`{"items": [...]}`."""
+    return Response('{"items":[' + ",".join(model.model_dump_json() for model in models) + "]}", media_type=JSON)
+
+
+def ndjson(models: Iterable[BaseModel]) -> Response:
+    """A line per record."""
+    return Response("".join(model.model_dump_json() + "\n" for model in models), media_type=NDJSON)
+
+
+def cacheable(request: Request, model: BaseModel) -> Response:
+    """A record with a strong ETag, or 304 where the caller has it already."""
+    body = model.model_dump_json().encode()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if _matches(request.headers.getlist("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=JSON)
+
+
+def wants_ndjson(request: Request) -> bool:
+    """Whether the caller asks for lines."""
+    accepted = ",".join(request.headers.getlist("accept")).lower()
+    return any(part.split(";")[0].strip() == NDJSON for part in accepted.split(","))
+
+
+def _matches(given: list[str], etag: str) -> bool:
+    """RFC 9110, 13.1.2: the weak comparison."""
+    tags = [tag.strip().removeprefix("W/") for tag in ",".join(given).split(",")]
+    return etag in tags or "*" in tags

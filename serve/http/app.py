@@ -1,0 +1,75 @@
+"""The HTTP application, without the cluster it runs on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from toprung import __version__
+from toprung.serve import problems
+from toprung.serve.http.context import Services, Slots
+from toprung.serve.http.endpoints import events, meta, packages, sweeps, trials
+from toprung.serve.http.feed import Feed
+from toprung.serve.http.gate import Gate
+from toprung.serve.home import Home
+from toprung.serve.http.metrics import Metrics
+from toprung.serve.http.packages import PackageStore
+from toprung.serve.store import Store
+
+_ROUTERS = (sweeps.router, trials.router, events.router, packages.router, meta.router)
+_REF = "#/components/schemas/{model}"
+
+
+def create_app(store: Store, home: Path, *, slots: Slots | None = None) -> FastAPI:
+    """The application over a store; the caller closes the store.
+
+    Args:
+        store: where sweeps are kept.
+        home: the service's home, made if it isn't there.
+        slots: how many trials of some resources fit the cluster at once; for forecasts.
+    """
+    place = Home.at(home)
+    metrics = Metrics(store)
+    app = FastAPI(
+        title="Toprung",
+        version=__version__,
+        docs_url=None,  # they would load scripts from another host
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = Services(store, place, PackageStore(place.path / "packages"), Feed(store), metrics, slots)
+    for router in _ROUTERS:
+        app.include_router(router)
+    routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    app.state.routes = [(route.path_regex, route.methods) for route in routes]
+    problems.install(app)
+    app.add_middleware(Gate, metrics=metrics)
+    document: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(_openapi(app))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the framework's own way to change the document
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The framework's document with our errors in the place of its own."""
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    for path in document["paths"].values():
+        for operation in path.values():
+            unwanted = operation["responses"].get("422", {})
+            if "HTTPValidationError" in str(unwanted):
+                del operation["responses"]["422"]
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schema = problems.ProblemDocument.model_json_schema(ref_template=_REF)
+    schemas.update(schema.pop("$defs"), ProblemDocument=schema)
+    return document

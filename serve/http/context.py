@@ -1,0 +1,54 @@
+"""What the routes work with, handed to them by the framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from toprung.serve.http.feed import Feed
+from toprung.serve.home import Home
+from toprung.serve.http.metrics import Metrics
+from toprung.serve.http.packages import PackageStore
+from toprung.serve.store import Store
+from toprung.tuning.spec import Resources
+
+Slots = Callable[[Resources], int | None]
+"""How many trials that need these resources fit the cluster at once."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """All of one application."""
+
+    store: Store
+    home: Home
+    packages: PackageStore
+    feed: Feed
+    metrics: Metrics
+    slots: Slots | None
+
+
+async def _services(request: Request) -> Services:  # async: not worth a thread
+    services: Services = request.app.state.services
+    return services
+
+
+Context = Annotated[Services, Depends(_services)]
+
+SweepRef = Annotated[str, Path(description="The sweep's id, or a name: its newest sweep.", examples=["digits-cnn"])]
+TrialNumber = Annotated[int, Path(ge=0, description="The trial's number in its sweep, from 0.")]
+
+
+def _sweep_id(context: Context, sweep: SweepRef) -> str:
+    """The id of the sweep in the path.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return context.store.get_sweep(sweep).id
+
+
+SweepId = Annotated[str, Depends(_sweep_id)]

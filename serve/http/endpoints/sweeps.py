@@ -1,0 +1,138 @@
+"""Sweeps: submit, check, list, look at, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import fastapi
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from toprung.serve.http.answers import cacheable, items, record
+from toprung.serve.http.context import Context, SweepId, SweepRef
+from toprung.serve.http.endpoints.documented import Query, problems
+from toprung.serve.http.submission import SPEC_BODY, SentSpec, checked_spec
+from toprung.tuning.plan import forecast, num_trials
+from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Sweep, SweepState
+
+router = APIRouter(tags=["sweeps"])
+
+_NOT_MODIFIED = {"description": "It is what the caller has (If-None-Match)."}
+IdempotencyKey = Annotated[
+    str | None,
+    Header(pattern=r"^[ -~]{1,255}$", description="The same key and body again give the sweep of the first time."),
+]
+
+
+class SweepQuery(Query):
+    """Filters of the listing."""
+
+    state: SweepState | None = None
+    name: str | None = None
+    cursor: str | None = None
+    limit: int = Field(50, ge=1, le=1_000)
+
+
+class BestQuery(Query):
+    k: int = Field(5, ge=1, le=100)
+
+
+class DecisionQuery(Query):
+    number: int | None = Field(None, ge=0)
+    """Of one trial only."""
+    cursor: str | None = None
+    limit: int = Field(1_000, ge=1, le=10_000)
+
+
+class BestTrials(BaseModel):
+    items: list[BestTrial]
+
+
+@router.post(
+    "/v1/sweeps",
+    operation_id="submitSweep",
+    status_code=201,
+    response_model=Sweep,
+    responses={
+        200: {"model": Sweep, "description": "Sent before: the sweep of the first time"},
+        **problems(400, 403, 409, 413, 415, 422),
+    },
+    openapi_extra=SPEC_BODY,
+)
+def submit_sweep(context: Context, sent: SentSpec, idempotency_key: IdempotencyKey = None) -> Response:
+    """Start a sweep. It is on disk when the answer comes."""
+    spec = checked_spec(sent, context.packages)
+    sweep, new = context.store.create_sweep(
+        spec, name=spec.name, num_trials=num_trials(spec), idempotency_key=idempotency_key, body_hash=sent.sha256
+    )
+    return record(sweep, 201 if new else 200, {"Location": f"/v1/sweeps/{sweep.id}"})
+
+
+@router.post(
+    "/v1/sweeps:validate",
+    operation_id="validateSweep",
+    response_model=Forecast,
+    responses=problems(400, 403, 413, 415, 422),
+    openapi_extra=SPEC_BODY,
+)
+def validate_sweep(context: Context, sent: SentSpec) -> Response:
+    """What a sweep would do and cost; nothing is started."""
+    spec = checked_spec(sent, context.packages)
+    slots = None if context.slots is None else context.slots(spec.resources)
+    return record(forecast(spec, slots))
+
+
+@router.get(
+    "/v1/sweeps",
+    operation_id="listSweeps",
+    response_model=Page[Sweep],
+    responses={304: _NOT_MODIFIED, **problems(400)},
+)
+def list_sweeps(context: Context, request: Request, query: Annotated[SweepQuery, fastapi.Query()]) -> Response:
+    """Sweeps, the newest first."""
+    page = context.store.list_sweeps(state=query.state, name=query.name, cursor=query.cursor, limit=query.limit)
+    return cacheable(request, page)
+
+
+@router.get(
+    "/v1/sweeps/{sweep}",
+    operation_id="getSweep",
+    response_model=Sweep,
+    responses={304: _NOT_MODIFIED, **problems(404)},
+)
+def get_sweep(context: Context, request: Request, sweep: SweepRef) -> Response:
+    """One sweep and how it stands."""
+    return cacheable(request, context.store.get_sweep(sweep))
+
+
+@router.post(
+    "/v1/sweeps/{sweep}:cancel",
+    operation_id="cancelSweep",
+    status_code=202,
+    response_model=Sweep,
+    responses=problems(403, 404, 409),
+)
+def cancel_sweep(context: Context, sweep: SweepId) -> Response:
+    """End a sweep: a queued one at once, a running one as soon as its trials have stopped."""
+    return record(context.store.request_cancel(sweep), 202)
+
+
+@router.get(
+    "/v1/sweeps/{sweep}/best", operation_id="listBestTrials", response_model=BestTrials, responses=problems(400, 404)
+)
+def list_best(context: Context, sweep: SweepId, query: Annotated[BestQuery, fastapi.Query()]) -> Response:
+    """The best trials, and why they are."""
+    return items(context.store.best_trials(sweep, query.k))
+
+
+@router.get(
+    "/v1/sweeps/{sweep}/decisions",
+    operation_id="listDecisions",
+    response_model=Page[Decision],
+    responses=problems(400, 404),
+)
+def list_decisions(context: Context, sweep: SweepId, query: Annotated[DecisionQuery, fastapi.Query()]) -> Response:
+    """What the scheduler decided, in order, and on what grounds."""
+    page = context.store.list_decisions(sweep, number=query.number, cursor=query.cursor, limit=query.limit)
+    return record(page)

@@ -1,0 +1,151 @@
+"""Follows the store and writes what is new to the tracking systems.
+
+A sweep's place in the store's results is kept as a cursor, moved on after the sinks have flushed: after a restart at most
+the last round comes twice. A sink that fails is switched off for its sweep and reported once; trials never notice.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from toprung.serve.store import Store
+from toprung.serve.tracking.sink import Sink
+from toprung.tuning.records import Result, Sweep, SweepState, Trial
+
+logger = logging.getLogger(__name__)
+
+_ROWS = 2_000
+"""Results of a sweep per round, so that one sweep doesn't keep the others waiting."""
+_RECENT = 50
+"""Finished sweeps looked at after a start: the last of them may have ended while no tracker ran."""
+_DONE = -1
+"""Cursor of a sweep of which everything was written."""
+
+
+@dataclass
+class _Followed:
+    """A sweep being written."""
+
+    sinks: dict[str, Sink]
+    cursor: int
+    open: dict[int, Trial] = field(default_factory=dict)
+
+
+class Tracker:
+    """Writes all sweeps that ask for it. Plain Python; `toprung.serve.tracking.actor` runs it.
+
+    Args:
+        store: where results come from.
+        home: the service's folder; files go to `tensorboard/` and `wandb/` in it.
+        sinks: makes the sinks of a sweep, by name.
+    """
+
+    def __init__(self, store: Store, home: Path, sinks: Callable[[Sweep, Path], dict[str, Sink]] | None = None) -> None:
+        self._store = store
+        self._home = home
+        self._make = sinks or sinks_of
+        self._followed: dict[str, _Followed] = {}
+        self._missed = self._unfinished_business()
+
+    def step(self) -> bool:
+        """One round over all sweeps. Returns whether anything was written."""
+        running = {sweep.id: sweep for sweep in self._store.sweeps_in([SweepState.RUNNING]) if _tracked(sweep)}
+        ended = {sweep_id: self._store.get_sweep(sweep_id) for sweep_id in self._followed if sweep_id not in running}
+        missed, self._missed = {sweep.id: sweep for sweep in self._missed}, []
+        return any([self._round(sweep) for sweep in {**missed, **running, **ended}.values()])
+
+    def drain(self, deadline_s: float) -> None:
+        """Goes on until nothing is left to write, or the time is over."""
+        ends_at = time.monotonic() + deadline_s
+        while time.monotonic() < ends_at and self.step():
+            pass
+
+    def close(self) -> None:
+        """Closes all files."""
+        for sweep_id, followed in self._followed.items():
+            for name in list(followed.sinks):
+                self._guarded(sweep_id, followed, name, lambda sink: sink.close())
+        self._followed.clear()
+
+    def _unfinished_business(self) -> list[Sweep]:
+        recent = self._store.list_sweeps(limit=_RECENT).items
+        return [s for s in recent if s.state.finished and _tracked(s) and self._store.get_cursor(_cursor(s.id)) != _DONE]
+
+    def _round(self, sweep: Sweep) -> bool:
+        followed = self._followed.get(sweep.id)
+        if followed is None:
+            cursor = self._store.get_cursor(_cursor(sweep.id))
+            followed = self._followed[sweep.id] = _Followed(self._make(sweep, self._home), cursor)
+        # states first, results after: the results of a trial that is finished here are all there
+        for number in followed.open:
+            followed.open[number] = self._store.get_trial(sweep.id, number)
+        rows = self._store.results_after(followed.cursor, sweep_id=sweep.id, limit=_ROWS)
+        if rows:
+            self._write(sweep, followed, [result for _, result in rows])
+            followed.cursor = rows[-1][0]
+        caught_up = len(rows) < _ROWS
+        finished = [trial for trial in followed.open.values() if trial.state.finished] if caught_up else []
+        for trial in finished:
+            self._all(sweep.id, followed, lambda sink, trial=trial: sink.finish(trial))  # type: ignore[misc]
+            del followed.open[trial.number]
+        if rows or finished:
+            self._all(sweep.id, followed, lambda sink: sink.flush())
+            self._store.set_cursor(_cursor(sweep.id), followed.cursor)
+        if sweep.state.finished and caught_up and not followed.open:
+            self._end(sweep, followed)
+        return bool(rows or finished)
+
+    def _write(self, sweep: Sweep, followed: _Followed, results: list[Result]) -> None:
+        results.sort(key=lambda result: (result.number, result.step))
+        for number, of_trial in groupby(results, key=lambda result: result.number):
+            if number not in followed.open:
+                trial = followed.open[number] = self._store.get_trial(sweep.id, number)
+                self._all(sweep.id, followed, lambda sink, trial=trial: sink.start(sweep, trial))  # type: ignore[misc]
+            trial, rows = followed.open[number], list(of_trial)
+            self._all(sweep.id, followed, lambda sink, trial=trial, rows=rows: sink.write(trial, rows))  # type: ignore[misc]
+
+    def _end(self, sweep: Sweep, followed: _Followed) -> None:
+        self._all(sweep.id, followed, lambda sink: sink.close())
+        self._store.set_cursor(_cursor(sweep.id), _DONE)
+        del self._followed[sweep.id]
+
+    def _all(self, sweep_id: str, followed: _Followed, call: Callable[[Sink], None]) -> None:
+        for name in list(followed.sinks):
+            self._guarded(sweep_id, followed, name, call)
+
+    def _guarded(self, sweep_id: str, followed: _Followed, name: str, call: Callable[[Sink], None]) -> None:
+        try:
+            call(followed.sinks[name])
+        except Exception as error:  # whatever a tracking system raises: it ends here
+            logger.exception("tracking %s in %s failed", sweep_id, name)
+            del followed.sinks[name]
+            message = f"{name} is off for this sweep: {error}. The sweep goes on; its results are in Toprung."
+            self._store.add_event(sweep_id, "warning", {"source": name, "message": message})
+
+
+def sinks_of(sweep: Sweep, home: Path) -> dict[str, Sink]:
+    """The sinks that a sweep's spec asks for. Each library is loaded when the first sweep needs it."""
+    tracking = sweep.spec.tracking
+    sinks: dict[str, Sink] = {}
+    if tracking.tensorboard:
+        module = importlib.import_module("toprung.serve.tracking.tensorboard")
+        sinks["tensorboard"] = module.TensorBoardSink(home / "tensorboard")
+    if tracking.wandb is not None and tracking.wandb.mode != "disabled":
+        module = importlib.import_module("toprung.serve.tracking.wandb")
+        sinks["wandb"] = module.WandbSink(home / "wandb")
+    return sinks
+
+
+def _tracked(sweep: Sweep) -> bool:
+    tracking = sweep.spec.tracking
+    return tracking.tensorboard or (tracking.wandb is not None and tracking.wandb.mode != "disabled")
+
+
+def _cursor(sweep_id: str) -> str:
+    return f"tracker/{sweep_id}"

@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from common import Row, arguments, publish
+
 from toprung import Client
 from toprung.client import SweepHandle
 from toprung.tuning.records import Event, TrialState

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
-from toprung.serve.http.app import create_app
 from toprung.serve.controller import CONTROLLER, HEAD, NAMESPACE, Controller
 from toprung.serve.home import Home
+from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 from toprung.serve.tracking.actor import TRACKER, TrackerActor
 from toprung.tuning.run.runner import slots
@@ -31,9 +32,11 @@ def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool) -> Non
         "resources": HEAD,
         "max_restarts": -1,
     }
-    controller = ray.remote(Controller).options(
-        name=CONTROLLER, max_task_retries=-1, max_concurrency=32, **options
-    ).remote(home, wait_for_resources=wait_for_resources)
+    controller = (
+        ray.remote(Controller)
+        .options(name=CONTROLLER, max_task_retries=-1, max_concurrency=32, **options)
+        .remote(home, wait_for_resources=wait_for_resources)
+    )
     tracker = ray.remote(TrackerActor).options(name=TRACKER, max_concurrency=2, **options).remote(home)
     serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
     serve.run(_api(home), name=APP, route_prefix="/")
@@ -48,10 +51,8 @@ def withdraw(*, drain_s: float) -> None:
             actor = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:
             continue
-        try:
+        with contextlib.suppress(ray.exceptions.RayError):  # it is being taken away in any case
             ray.get(getattr(actor, last_word).remote(), timeout=drain_s)
-        except ray.exceptions.RayError:
-            pass  # it is being taken away in any case
         ray.kill(actor)
 
 

@@ -1,13 +1,13 @@
 """The service's home: where on the head node's disk everything is.
 
-    toprung.db       the store (unless it is PostgreSQL)
-    packages/        uploaded code, by sha256
-    logs/            what trials print: <sweep>/<number>-<attempt>.log
-    runs/            checkpoints: <sweep>/<trial>/
-    tensorboard/     event files
-    wandb/           W&B's run files
-    service.json     where the running service is
-    service.log      what it says
+toprung.db       the store (unless it is PostgreSQL)
+packages/        uploaded code, by sha256
+logs/            what trials print: <sweep>/<number>-<attempt>.log
+runs/            checkpoints: <sweep>/<trial>/
+tensorboard/     event files
+wandb/           W&B's run files
+service.json     where the running service is
+service.log      what it says
 """
 
 from __future__ import annotations

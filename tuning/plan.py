@@ -37,14 +37,14 @@ def forecast(spec: SweepSpec, slots: int | None = None) -> Forecast:
     full = None if trials is None or spec.scheduler.max_t is None else trials * spec.scheduler.max_t
     if isinstance(spec.scheduler, AshaScheduler) and trials is not None:
         reached = [0, *(plan.rung for plan in rungs)]
-        steps = sum(plan.trials * (plan.rung - reached[i]) for i, plan in enumerate(rungs))
+        expected: int | None = sum(plan.trials * (plan.rung - reached[i]) for i, plan in enumerate(rungs))
     else:
-        steps = full
+        expected = full
     return Forecast(
         spec=spec,
         num_trials=trials,
         rungs=rungs,
-        expected_steps=steps,
+        expected_steps=expected,
         # in stop mode each trial may be the best so far when it arrives, and then runs to the top
         worst_case_steps=full,
         full_steps=full,

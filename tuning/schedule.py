@@ -39,7 +39,10 @@ class Asha:
         self._rungs: dict[tuple[int, int], _Rung] = {}
 
     def bracket(self, number: int) -> int:
-        """The bracket of a trial: drawn with the sizes of Hyperband's brackets (Li et al. 2018, algorithm 1) as weights."""
+        """The bracket of a trial, drawn with the sizes of Hyperband's brackets as weights.
+
+        Li et al., "Hyperband", JMLR 2018, algorithm 1.
+        """
         count = self._config.brackets
         if count == 1:
             return 0

@@ -10,12 +10,12 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from toprung import __version__
-from toprung.serve import problems
+from toprung.serve.home import Home
+from toprung.serve.http import problems
 from toprung.serve.http.context import Services, Slots
 from toprung.serve.http.endpoints import events, meta, packages, sweeps, trials
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.gate import Gate
-from toprung.serve.home import Home
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
 from toprung.serve.store import Store

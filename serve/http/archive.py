@@ -77,8 +77,8 @@ def _entry(path: Path, root: Path) -> _Entry:
         target = path.resolve()
         if not target.is_relative_to(root) or not target.is_file():
             raise Conflict(
-                f"The checkpoint holds {path.relative_to(root).as_posix()!r}, a link that leads out of it or to no file, "
-                "so it is not sent. Let the trainable copy the file into the checkpoint."
+                f"The checkpoint holds {path.relative_to(root).as_posix()!r}, a link that leads out of it or to no "
+                "file, so it is not sent. Let the trainable copy the file into the checkpoint."
             )
     info = tarfile.TarInfo(path.relative_to(root).as_posix())
     status = target.stat()

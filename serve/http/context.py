@@ -8,8 +8,8 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from toprung.serve.http.feed import Feed
 from toprung.serve.home import Home
+from toprung.serve.http.feed import Feed
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
 from toprung.serve.store import Store

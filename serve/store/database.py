@@ -183,5 +183,7 @@ def _begin_postgres(connection: Connection) -> None:
     if connection.get_execution_options().get("begin") != "write":
         return
     limits = {"lock_timeout": WAIT_S, "idle_in_transaction_session_timeout": IDLE_S}
-    connection.execute(select(*(func.set_config(name, f"{int(limit_s * 1000)}ms", True) for name, limit_s in limits.items())))
+    connection.execute(
+        select(*(func.set_config(name, f"{int(limit_s * 1000)}ms", True) for name, limit_s in limits.items()))
+    )
     connection.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))

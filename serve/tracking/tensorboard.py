@@ -42,7 +42,9 @@ class TensorBoardSink:
             self._describe(sweep)
         if not any(self._place(trial.number).glob("events*")):  # after a restart, the session has begun already
             summary = hparams.hparams_pb(
-                _plain(trial.params), trial_id=f"{sweep.name}/{trial.number}", start_time_secs=_seconds(trial.created_at)
+                _plain(trial.params),
+                trial_id=f"{sweep.name}/{trial.number}",
+                start_time_secs=_seconds(trial.created_at),
             )
             self._add(trial.number, Event(wall_time=_seconds(trial.created_at), summary=summary))
 
@@ -109,7 +111,9 @@ def _final(metric: str) -> str:
 
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     """TensorBoard knows numbers, bools and text."""
-    return {name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in params.items()}
+    return {
+        name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in params.items()
+    }
 
 
 def _seconds(moment: datetime) -> float:

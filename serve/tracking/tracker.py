@@ -1,7 +1,7 @@
 """Follows the store and writes what is new to the tracking systems.
 
-A sweep's place in the store's results is kept as a cursor, moved on after the sinks have flushed: after a restart at most
-the last round comes twice. A sink that fails is switched off for its sweep and reported once; trials never notice.
+A sweep's place in the store's results is kept as a cursor, moved on after the sinks have flushed: after a restart at
+most the last round comes twice. A sink that fails is switched off for its sweep and reported once; trials never notice.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Tracker:
         running = {sweep.id: sweep for sweep in self._store.sweeps_in([SweepState.RUNNING]) if _tracked(sweep)}
         ended = {sweep_id: self._store.get_sweep(sweep_id) for sweep_id in self._followed if sweep_id not in running}
         missed, self._missed = {sweep.id: sweep for sweep in self._missed}, []
-        return any([self._round(sweep) for sweep in {**missed, **running, **ended}.values()])
+        rounds = [self._round(sweep) for sweep in {**missed, **running, **ended}.values()]
+        return any(rounds)
 
     def drain(self, deadline_s: float) -> None:
         """Goes on until nothing is left to write, or the time is over."""
@@ -75,7 +76,9 @@ class Tracker:
 
     def _unfinished_business(self) -> list[Sweep]:
         recent = self._store.list_sweeps(limit=_RECENT).items
-        return [s for s in recent if s.state.finished and _tracked(s) and self._store.get_cursor(_cursor(s.id)) != _DONE]
+        return [
+            s for s in recent if s.state.finished and _tracked(s) and self._store.get_cursor(_cursor(s.id)) != _DONE
+        ]
 
     def _round(self, sweep: Sweep) -> bool:
         followed = self._followed.get(sweep.id)

@@ -158,7 +158,9 @@ def test_output_and_environment(submit: Submit) -> None:
     for trial in sweep.trials():
         assert trial.record.metrics["env"] == "good morning"
         text = until(lambda trial=trial: "".join(trial.logs()), what="the log")  # type: ignore[misc]
-        assert text == f"hello from x = {trial.params['x']}\n", "each trial has its own output, though the worker is one"
+        assert text == f"hello from x = {trial.params['x']}\n", (
+            "each trial has its own output, though the worker is one"
+        )
 
 
 def test_a_trainable_that_is_not_there(submit: Submit) -> None:

@@ -44,7 +44,7 @@ def _lost(error: RayActorError) -> Failure:
             return Failure(kind=FailureKind.NODE_LOST, message=died[0], traceback=text)
     return Failure(
         kind=FailureKind.USER_ERROR,
-        message="the worker process ended without an exception: os._exit, a crash in native code, or a kill from outside",
+        message="the worker process ended without an exception: os._exit, a crash in native code, a kill from outside",
         traceback=text,
     )
 

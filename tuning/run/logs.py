@@ -1,7 +1,7 @@
 """What a trial prints, on its way to the service.
 
-A worker process runs one trial after the other. `TrialOutput` puts itself in front of `sys.stdout` and `sys.stderr` once
-and sends on what comes, keyed by trial, attempt and offset, so that sending twice writes once.
+A worker process runs one trial after the other. `TrialOutput` puts itself in front of `sys.stdout` and `sys.stderr`
+once and sends on what comes, keyed by trial, attempt and offset, so that sending twice writes once.
 """
 
 from __future__ import annotations

@@ -17,8 +17,15 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.tune import CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
-from ray.tune import with_resources
+from ray.tune import (
+    CheckpointConfig,
+    FailureConfig,
+    PlacementGroupFactory,
+    RunConfig,
+    TuneConfig,
+    Tuner,
+    with_resources,
+)
 from ray.tune.registry import register_trainable
 
 from toprung.errors import InvalidSpec

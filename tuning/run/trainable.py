@@ -1,8 +1,8 @@
 """Makes the user's function or class a trainable that runs in a warm worker and says what it prints.
 
 Plain Ray Tune code runs unmodified. What is added around it: the trial's identity is taken out of the config before the
-user sees it, output and tracebacks go to the trial's log, and a class that doesn't implement `reset_config` is built anew
-inside the same process, so that every trainable can use `reuse_actors`.
+user sees it, output and tracebacks go to the trial's log, and a class that doesn't implement `reset_config` is built
+anew inside the same process, so that every trainable can use `reuse_actors`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def host(target: Any, sink: Sink) -> type[Trainable]:
 
 def saves_checkpoints(target: Any) -> bool:
     """Whether a class trainable implements `save_checkpoint`; functions report checkpoints by themselves."""
-    return inspect.isclass(target) and target.save_checkpoint is not Trainable.save_checkpoint
+    return isinstance(target, type) and getattr(target, "save_checkpoint", None) is not Trainable.save_checkpoint
 
 
 def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:
@@ -114,16 +114,15 @@ def _host_function(function: Callable[[dict[str, Any]], Any], sink: Sink) -> typ
                 output.flush()
 
     # Tune looks for a single argument by name
-    hosted.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    )
-    del hosted.__wrapped__  # type: ignore[attr-defined]
+    signature = inspect.Signature([inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD)])
+    vars(hosted).update(__signature__=signature)
+    del hosted.__wrapped__
     hosted_trainable: type[Trainable] = wrap_function(hosted)
     return hosted_trainable
 
 
 def _host_class(cls: type[Trainable], sink: Sink) -> type[Trainable]:
-    class Hosted(cls):  # type: ignore[misc, valid-type]
+    class Hosted(cls):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
             self._toprung_base = {*vars(self), "_toprung_base", "_toprung_output", "_monitor"}
             self.config.pop(IDENTITY, None)

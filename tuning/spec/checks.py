@@ -13,11 +13,11 @@ from typing import Any
 from toprung.errors import Problem
 from toprung.tuning.spec import relations
 from toprung.tuning.spec.parameters import (
+    BaseDistribution,
     CategoricalParameter,
     Distribution,
     FloatParameter,
     IntParameter,
-    BaseDistribution,
 )
 from toprung.tuning.spec.space import Parameter, SearchSpace, chain, finite
 
@@ -66,7 +66,9 @@ def cross_problems(parts: Parts) -> list[Problem]:
         problems += _grid_problems(flat)
     elif parts.budget is False:
         problems.append(
-            Problem("/budget", "no_budget", "give at least one of trials, wall_time_s, gpu_hours", "budget: {trials: 50}")
+            Problem(
+                "/budget", "no_budget", "give at least one of trials, wall_time_s, gpu_hours", "budget: {trials: 50}"
+            )
         )
     if not problems and not any(isinstance(d, Broken) for d in flat.parameters.values()):
         problems += _circle_problems(flat)
@@ -84,9 +86,7 @@ def build_space(parts: Parts) -> SearchSpace:
         for name, distribution in flat.parameters.items()
         if isinstance(distribution, BaseDistribution)
     ]
-    return SearchSpace(
-        chain(parameters), flat.constants, tuple(relations.parse(text) for text in parts.constraints)
-    )
+    return SearchSpace(chain(parameters), flat.constants, tuple(relations.parse(text) for text in parts.constraints))
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> _Flat:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_serializer, field_validator, model_validator
 
 from toprung.tuning.spec.checks import Parts, build_space, cross_problems
-from toprung.tuning.spec.parameters import Model, ParameterNode, BaseDistribution, problem
+from toprung.tuning.spec.parameters import BaseDistribution, Model, ParameterNode, problem
 from toprung.tuning.spec.space import SearchSpace
 
 Goal = Literal["minimize", "maximize"]
@@ -106,7 +106,9 @@ class Resources(Model):
     def _valid(self) -> Self:
         if self.gpu > 1 and self.gpu != int(self.gpu):
             raise problem(
-                "fractional_gpus", f"gpu ({self.gpu:g}) must be a whole number above 1; only one GPU can be shared", at="gpu"
+                "fractional_gpus",
+                f"gpu ({self.gpu:g}) must be a whole number above 1; only one GPU can be shared",
+                at="gpu",
             )
         if self.cpu == 0 and self.gpu == 0:
             raise problem("no_resources", "cpu and gpu must not both be 0: nothing would bound the trials", at="cpu")
@@ -137,11 +139,13 @@ class Tracking(Model):
 
 
 class SweepSpec(Model):
-    """One sweep: what to run, what to vary, how to search, what it may use. Immutable; an invalid one can't be built."""
+    """One sweep: what to run, what to vary, how to search, what it may use. Immutable, and never invalid."""
 
     name: Name | None = None
     """Small letters, digits and dashes; none: the service makes one up."""
-    trainable: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+    trainable: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    ]
     """module:attribute of a Ray Tune function or class trainable."""
     code: Text | None = None
     """Folder with the trainable, packed and uploaded by the client; `sha256:…` of an uploaded one over HTTP."""

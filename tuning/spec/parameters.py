@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,7 +19,7 @@ def problem(code: str, message: str, *, at: str = "", hint: str | None = None) -
     """A validation error with our own code; `at` is the field it is about, relative to the model."""
     # braces are pydantic's template syntax
     text = message.replace("{", "{{").replace("}", "}}")
-    return PydanticCustomError(code, text, {"at": at, "hint": hint})  # type: ignore[arg-type]
+    return PydanticCustomError(code, text, {"at": at, "hint": hint})
 
 
 class Model(BaseModel):
@@ -122,15 +122,18 @@ def _kind(value: Any) -> str:
     return _TAGS.get(kind, "<unknown>") if isinstance(kind, str) else "<unknown>"
 
 
-ParameterNode = TypeAliasType(
-    "ParameterNode",
-    Annotated[
-        Annotated[FloatParameter, Tag("<float>")]
-        | Annotated[IntParameter, Tag("<int>")]
-        | Annotated[CategoricalParameter, Tag("<categorical>")]
-        | Annotated[dict[str, "ParameterNode"], Tag("<group>")]
-        | Annotated[Any, Tag("<constant>")],
-        Discriminator(_kind),
-    ],
-)
+if TYPE_CHECKING:
+    ParameterNode = Any  # mypy can't resolve an alias of itself inside Annotated
+else:
+    ParameterNode = TypeAliasType(
+        "ParameterNode",
+        Annotated[
+            Annotated[FloatParameter, Tag("<float>")]
+            | Annotated[IntParameter, Tag("<int>")]
+            | Annotated[CategoricalParameter, Tag("<categorical>")]
+            | Annotated[dict[str, "ParameterNode"], Tag("<group>")]
+            | Annotated[Any, Tag("<constant>")],
+            Discriminator(_kind),
+        ],
+    )
 """An entry under `parameters`: a mapping with a `type` is a distribution, one without a group, the rest constants."""

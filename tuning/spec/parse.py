@@ -15,7 +15,6 @@ from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.spec.checks import Broken, Parts, cross_problems, did_you_mean, pointer
 from toprung.tuning.spec.models import AshaScheduler, Budget, NoScheduler, Search, SweepSpec
 from toprung.tuning.spec.parameters import (
-    BaseDistribution,
     CategoricalParameter,
     FloatParameter,
     IntParameter,
@@ -211,14 +210,18 @@ def _path(loc: tuple[int | str, ...], data: Any) -> tuple[list[str | int], Any]:
     path: list[str | int] = []
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
-        if isinstance(data, Mapping) and part in data:
-            data = data[part]
-        elif isinstance(part, int) and isinstance(data, list | tuple) and part < len(data):
+        if _has(data, part):
             data = data[part]
         elif not last or (isinstance(part, str) and part.startswith("<")) or part in _SCHEDULERS:
             continue  # a union's tag
         path.append(part)
     return path, data
+
+
+def _has(data: Any, part: int | str) -> bool:
+    if isinstance(data, list | tuple):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, Mapping) and part in data
 
 
 def _fields_at(path: list[str | int], data: Any) -> list[str]:

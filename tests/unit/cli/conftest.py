@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 from cli_served import Served, seeded
 
-from toprung.serve.http.app import create_app
 from toprung.serve.home import Home
+from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 
 

@@ -17,10 +17,10 @@ import httpx
 import pytest
 import uvicorn
 from client_help import SPEC, Connect
-from toprung.serve.http.app import create_app
 
 from toprung.client import AsyncClient
 from toprung.errors import Conflict, InvalidSpec, NotFound
+from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 from toprung.tuning.records import Action, Batch, CheckpointRef, Decision, Result, SweepState, Trial, TrialState
 from toprung.tuning.spec import dump_spec, spec_from

@@ -1,8 +1,8 @@
 """The Ray that `toprung up` runs on: one of its own on this machine, or a cluster that is there already.
 
 An embedded Ray is a child of the service's process and ends with it; other Ray processes on the machine are never
-touched (`ray stop` would end every one it can see). It listens on loopback. Set `auth`'s environment before importing
-this module.
+touched (`ray stop` would end every one it can see). It listens on loopback. Set the environment that
+`environment.own_cluster` gives before importing this module.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import socket
 import sys
 from pathlib import Path
 
-from toprung.cluster import auth
+from toprung.cluster import environment
 from toprung.errors import InvalidInput, ToprungError, Unavailable
 from toprung.serve.home import Home
 
@@ -25,9 +25,10 @@ def main() -> int:
     """Runs the service until it is told to stop. Returns the exit code."""
     args = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     home = Home.at(args.home)
     home.error_file.unlink(missing_ok=True)
-    os.environ.update(auth.own_cluster(home.path) if args.address is None else auth.joined_cluster())
+    os.environ.update(environment.own_cluster(home.path) if args.address is None else environment.joined_cluster())
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         _check(args.host, args.port)

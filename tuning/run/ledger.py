@@ -59,6 +59,10 @@ class Ledger:
         self._gpu_s = 0.0
         self._sign = 1.0 if spec.metric.goal == "minimize" else -1.0
 
+    def __reduce__(self) -> tuple[type[Ledger], tuple[str, SweepSpec]]:
+        """Tune pickles what it is given, before it starts, for a restore that we never ask for: a copy is empty."""
+        return Ledger, (self.sweep_id, self.spec)
+
     # ---- trials
 
     def __getitem__(self, number: int) -> Trial:

@@ -138,14 +138,15 @@ class Runner:
         count = num_trials(spec)
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
-        register_trainable(name, host(target, partial(self._service.log, self._ledger.sweep_id)), warn=False)
+        hosted = host(target, partial(self._service.log, self._ledger.sweep_id))
+        register_trainable(name, with_resources(hosted, placement(spec.resources)), warn=False)
         tuner = Tuner(
-            with_resources(name, placement(spec.resources)),
+            name,
             tune_config=TuneConfig(
                 metric=spec.metric.name,
                 mode="min" if spec.metric.goal == "minimize" else "max",
                 num_samples=-1 if count is None else count,
-                search_alg=SweepSearcher(self._ledger, search, asha, self._share(), count),
+                search_alg=SweepSearcher(self._ledger, search, asha, _share(spec), count),
                 scheduler=scheduler,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: f"{trial.config['__toprung__']['number']:06d}",
@@ -172,19 +173,6 @@ class Runner:
             checkpoint_frequency=1 if saves_checkpoints(target) else 0,
         )
 
-    def _share(self) -> Callable[[], int]:
-        limit = self._spec.concurrency or math.inf
-        last = (-math.inf, 1)
-
-        def share() -> int:
-            nonlocal last
-            if time.monotonic() - last[0] > _SHARE_TTL_S:
-                # at least one: it waits for a place, and an autoscaler sees that it is wanted
-                last = (time.monotonic(), int(min(limit, max(1, slots(self._spec.resources)))))
-            return last[1]
-
-        return share
-
     # ---- what goes to the service
 
     def _send_until(self, done: threading.Event) -> None:
@@ -207,6 +195,21 @@ class Runner:
                 pause_s = min(2 * pause_s, 5.0)
             else:
                 return
+
+
+def _share(spec: SweepSpec) -> Callable[[], int]:
+    """How many trials the sweep may run at the moment, looked up at most every `_SHARE_TTL_S`."""
+    limit = spec.concurrency or math.inf
+    last = (-math.inf, 1)
+
+    def share() -> int:
+        nonlocal last
+        if time.monotonic() - last[0] > _SHARE_TTL_S:
+            # at least one: it waits for a place, and an autoscaler sees that it is wanted
+            last = (time.monotonic(), int(min(limit, max(1, slots(spec.resources)))))
+        return last[1]
+
+    return share
 
 
 def placement(resources: Resources) -> PlacementGroupFactory:

@@ -1,4 +1,4 @@
-"""Ray's authentication, decided before Ray is imported: its native code reads RAY_AUTH_MODE once, on import.
+"""The environment that Ray needs, decided before it is imported: it reads parts of it once, on import.
 
 RAY_AUTH_MODE is always set: left unset, 2.60 means something else for `ray.init`, for `ray start` and for its commands.
 """
@@ -13,12 +13,18 @@ TOKEN_FILE = "ray_auth_token"
 
 
 def own_cluster(home: Path) -> dict[str, str]:
-    """Environment for a Ray of our own: it asks for a token that only this user can read, made on first use."""
+    """Environment for a Ray of our own, on loopback; it asks for a token that only this user can read."""
     path = home / TOKEN_FILE
     if not path.exists():
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(path),
+        # Ray puts a reachable address in the place of 127.0.0.1 (services.resolve_ip_for_localhost), but where this
+        # switch of desktop systems says that a machine is a cluster by itself
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
 
 
 def joined_cluster() -> dict[str, str]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.hparams.api_pb2 import Status
-from tensorboard.plugins.hparams.summary import session_end_pb
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from toprung.serve.tracking.sink import folder_name
@@ -63,8 +64,7 @@ class TensorBoardSink:
         if trial.value is not None:
             value = Summary.Value(tag=_final(self._metric), simple_value=trial.value)
             self._add(trial.number, Event(wall_time=now, step=trial.best_step, summary=Summary(value=[value])))
-        status = Status.STATUS_FAILURE if trial.state is TrialState.FAILED else Status.STATUS_SUCCESS
-        self._add(trial.number, Event(wall_time=now, summary=session_end_pb(status, now)))
+        self._add(trial.number, Event(wall_time=now, summary=_session_end(trial, now)))
         writer = self._writers.pop(trial.number, None)
         if writer is not None:
             writer.close()
@@ -103,6 +103,18 @@ class TensorBoardSink:
     def _place(self, number: int) -> Path:
         assert self._folder is not None
         return self._folder / f"{number:05d}"
+
+
+def _session_end(trial: Trial, now: float) -> Summary:
+    # what tensorboard.plugins.hparams.summary.session_end_pb makes; that module needs TensorFlow
+    status = Status.STATUS_FAILURE if trial.state is TrialState.FAILED else Status.STATUS_SUCCESS
+    data = HParamsPluginData(session_end_info=SessionEndInfo(status=status, end_time_secs=now))
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return Summary(value=[value])
 
 
 def _final(metric: str) -> str:

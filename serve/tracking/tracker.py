@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -26,6 +27,10 @@ _RECENT = 50
 """Finished sweeps looked at after a start: the last of them may have ended while no tracker ran."""
 _DONE = -1
 """Cursor of a sweep of which everything was written."""
+
+
+Sinks = dict[str, Callable[[], Sink]]
+"""What makes the sinks of a sweep, by name."""
 
 
 @dataclass
@@ -46,7 +51,7 @@ class Tracker:
         sinks: makes the sinks of a sweep, by name.
     """
 
-    def __init__(self, store: Store, home: Path, sinks: Callable[[Sweep, Path], dict[str, Sink]] | None = None) -> None:
+    def __init__(self, store: Store, home: Path, sinks: Callable[[Sweep, Path], Sinks] | None = None) -> None:
         self._store = store
         self._home = home
         self._make = sinks or sinks_of
@@ -84,7 +89,7 @@ class Tracker:
         followed = self._followed.get(sweep.id)
         if followed is None:
             cursor = self._store.get_cursor(_cursor(sweep.id))
-            followed = self._followed[sweep.id] = _Followed(self._make(sweep, self._home), cursor)
+            followed = self._followed[sweep.id] = _Followed(self._sinks(sweep), cursor)
         # states first, results after: the results of a trial that is finished here are all there
         for number in followed.open:
             followed.open[number] = self._store.get_trial(sweep.id, number)
@@ -103,6 +108,15 @@ class Tracker:
         if sweep.state.finished and caught_up and not followed.open:
             self._end(sweep, followed)
         return bool(rows or finished)
+
+    def _sinks(self, sweep: Sweep) -> dict[str, Sink]:
+        sinks = {}
+        for name, make in self._make(sweep, self._home).items():
+            try:
+                sinks[name] = make()
+            except Exception as error:  # a library that can't be loaded, say
+                self._off(sweep.id, name, error)
+        return sinks
 
     def _write(self, sweep: Sweep, followed: _Followed, results: list[Result]) -> None:
         results.sort(key=lambda result: (result.number, result.step))
@@ -126,23 +140,30 @@ class Tracker:
         try:
             call(followed.sinks[name])
         except Exception as error:  # whatever a tracking system raises: it ends here
-            logger.exception("tracking %s in %s failed", sweep_id, name)
             del followed.sinks[name]
-            message = f"{name} is off for this sweep: {error}. The sweep goes on; its results are in Toprung."
-            self._store.add_event(sweep_id, "warning", {"source": name, "message": message})
+            self._off(sweep_id, name, error)
+
+    def _off(self, sweep_id: str, name: str, error: Exception) -> None:
+        logger.error("tracking %s in %s failed", sweep_id, name, exc_info=error)
+        message = f"{name} is off for this sweep: {error}. The sweep goes on; its results are in Toprung."
+        self._store.add_event(sweep_id, "warning", {"source": name, "message": message})
 
 
-def sinks_of(sweep: Sweep, home: Path) -> dict[str, Sink]:
+def sinks_of(sweep: Sweep, home: Path) -> Sinks:
     """The sinks that a sweep's spec asks for. Each library is loaded when the first sweep needs it."""
     tracking = sweep.spec.tracking
-    sinks: dict[str, Sink] = {}
+    sinks: Sinks = {}
     if tracking.tensorboard:
-        module = importlib.import_module("toprung.serve.tracking.tensorboard")
-        sinks["tensorboard"] = module.TensorBoardSink(home / "tensorboard")
+        sinks["tensorboard"] = partial(_load, "tensorboard:TensorBoardSink", home / "tensorboard")
     if tracking.wandb is not None and tracking.wandb.mode != "disabled":
-        module = importlib.import_module("toprung.serve.tracking.wandb")
-        sinks["wandb"] = module.WandbSink(home / "wandb")
+        sinks["wandb"] = partial(_load, "wandb:WandbSink", home / "wandb")
     return sinks
+
+
+def _load(place: str, root: Path) -> Sink:
+    module, name = place.split(":")
+    sink: Sink = getattr(importlib.import_module(f"toprung.serve.tracking.{module}"), name)(root)
+    return sink
 
 
 def _tracked(sweep: Sweep) -> bool:

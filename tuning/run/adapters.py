@@ -5,10 +5,12 @@ Tune calls all of them from one loop, in this order for a result: stopper, sched
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -21,6 +23,8 @@ from toprung.tuning.run.metrics import metrics_of, objective_failure, reaches_ta
 from toprung.tuning.run.trainable import IDENTITY
 from toprung.tuning.schedule import Asha, in_words
 from toprung.tuning.search import Search
+
+logger = logging.getLogger(__name__)
 
 Verdict = tuple[TrialState, str | None, Failure | None]
 """How a trial ends: its state, the reason in words, the failure."""
@@ -159,7 +163,7 @@ class Recorder(Callback):  # type: ignore[misc]
         )
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        failure = failure_of(trial.get_pickled_error())
+        failure = failure_of(_error_of(trial))
         identity = trial.config[IDENTITY]
         self._ledger.lost_attempt(
             identity["number"], f"attempt {identity['attempt']} failed: {failure.message}; tried again"
@@ -167,7 +171,7 @@ class Recorder(Callback):  # type: ignore[misc]
         identity["attempt"] += 1
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._end(trial, (TrialState.FAILED, None, failure_of(trial.get_pickled_error())))
+        self._end(trial, (TrialState.FAILED, None, failure_of(_error_of(trial))))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = number_of(trial)
@@ -196,6 +200,20 @@ class Recorder(Callback):  # type: ignore[misc]
         for other in self._ledger.ended(number, state, reason=reason, failure=failure, checkpoint=reference):
             _remove(self._kept.pop(other))
         self._search.tell(number, state)
+
+
+def _error_of(trial: TuneTrial) -> BaseException | None:
+    """What an attempt died of; None if it left nothing that can be read.
+
+    From the runner's own folder: `Trial.get_pickled_error` looks in the storage, where it comes with a later sync.
+    """
+    try:
+        with open(trial.pickled_error_file, "rb") as file:
+            error: BaseException = cloudpickle.load(file)
+    except Exception as unreadable:  # no file, or an exception class that can't be unpickled
+        logger.warning("trial %s left no readable exception: %s", number_of(trial), unreadable)
+        return None
+    return error
 
 
 def _remove(checkpoint: ray.tune.Checkpoint) -> None:

@@ -11,6 +11,7 @@ import copy
 import functools
 import importlib
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Generator
 from typing import Any
@@ -75,6 +76,8 @@ def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:
     identity = config.pop(IDENTITY)
     if _output is None:
         _output = TrialOutput(sink)
+        # a line per checkpoint would bury what the user prints
+        logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
     _output.attach(identity["number"], identity["attempt"])
     return _output
 

@@ -13,7 +13,7 @@ from toprung.serve.store.database import Database
 from toprung.serve.store.progress import Standing, save, standing_of, standings
 from toprung.serve.store.rows import decision_row, result_row
 from toprung.serve.store.sweeps import no_sweep
-from toprung.serve.store.tables import decisions, results, sweeps
+from toprung.serve.store.tables import decisions, results, sweeps, trials
 from toprung.serve.store.tables import events as event_table
 from toprung.tuning.records import Batch, Decision, Result, SweepState, Trial
 
@@ -38,6 +38,7 @@ def write(database: Database, connection: Connection, batch: Batch) -> None:
     _check_trials(batch, before)
     moves = _moves(batch, before)
     save(database, connection, batch.sweep_id, before, {trial.number: trial for trial in moves})
+    _drop_checkpoints(connection, batch)
     reported = _insert_results(database, connection, batch, before)
     decided = _insert_decisions(database, connection, batch, before)
     changes = _state_changes(moves, before)
@@ -75,6 +76,13 @@ def _moves(batch: Batch, before: Mapping[int, Standing]) -> list[Trial]:
             now[trial.number] = standing_of(trial)
             moves.append(trial)
     return moves
+
+
+def _drop_checkpoints(connection: Connection, batch: Batch) -> None:
+    if batch.dropped_checkpoints:
+        # checkpoint_step stays: a batch that comes again must not bring the checkpoint back
+        of_batch = (trials.c.sweep_id == batch.sweep_id) & trials.c.number.in_(batch.dropped_checkpoints)
+        connection.execute(update(trials).where(of_batch).values(checkpoint=None))
 
 
 def _state_changes(moves: list[Trial], before: Mapping[int, Standing]) -> list[tuple[Trial, dict[str, Any]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 from pathlib import Path
 
+import grpc
 import httpx
 import psutil
 import pytest
@@ -64,7 +66,9 @@ def test_resources_that_no_node_has_are_named(submit: Submit) -> None:
 def test_a_killed_runner_ends_its_sweep(submit: Submit) -> None:
     sweep = submit("endless", wait=False)
     until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
-    (runner,) = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0] == "ray::Runner"]
+    (runner,) = [
+        p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith("ray::Runner")
+    ]
 
     os.kill(runner.pid, signal.SIGKILL)
 
@@ -101,6 +105,9 @@ parameters:
   hidden: 16
   batch_size: 64
   optimizer: adam
+  dropout: 0.1
+  weight_decay: 1e-4
+  epochs: 2
 scheduler: {type: asha, max_t: 2}
 search: {algorithm: random, seed: 3}
 budget: {trials: 1}
@@ -118,9 +125,18 @@ budget: {trials: 1}
     assert (one.params, one.value) == (two.params, two.value)
 
 
-def test_status_of_the_service_is_private_to_loopback(service: Service) -> None:
-    listening = {c.laddr.ip for c in psutil.Process(service.process.pid).net_connections("tcp") if c.status == "LISTEN"}
-    for child in psutil.Process(service.process.pid).children(recursive=True):
-        listening |= {c.laddr.ip for c in child.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-
-    assert listening <= {"127.0.0.1", "::1"}, "nothing of the service can be reached from outside"
+def test_nothing_of_the_service_answers_strangers(service: Service) -> None:
+    """What is not on loopback (Serve's port between its own deployments) asks for the cluster's token."""
+    process = psutil.Process(service.process.pid)
+    sockets = [c.laddr for p in (process, *process.children(recursive=True)) for c in p.net_connections("tcp")
+               if c.status == psutil.CONN_LISTEN]  # fmt: skip
+    assert service.port in {address.port for address in sockets}
+    for address in sockets:
+        ip = ipaddress.ip_address(address.ip)
+        if ip.is_loopback or (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped and ip.ipv4_mapped.is_loopback):
+            continue
+        with grpc.insecure_channel(f"127.0.0.1:{address.port}") as channel:
+            call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+            with pytest.raises(grpc.RpcError) as refused:
+                call(b"", timeout=10)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, address

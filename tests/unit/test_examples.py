@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -248,7 +249,7 @@ class TestCifar10:
 
 
 def iter_samples(spec: SweepSpec, count: int = 20) -> Any:
-    rng = np.random.default_rng(0)
+    rng = random.Random(0)
     for _ in range(count):
         yield spec.space.sample(rng)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable
 from types import TracebackType
 
-from ray.exceptions import ActorDiedError, ActorUnschedulableError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnschedulableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from toprung.tuning.records import Failure, FailureKind
 
-_LIBRARY_PARTS = ("/ray/", "/toprung/tuning/run/", "/tuning/run/")
+_PACKAGE_FOLDER = re.compile(r"/[^\"\n]*/working_dir_files/_ray_pkg_\w+/")
+"""Where Ray unpacks a sweep's code: without it, users read the paths that they know."""
+
+_LIBRARY_PARTS = ("-packages/ray/", "/toprung/tuning/run/")
 
 
 def failure_of(error: BaseException | None) -> Failure:
@@ -31,22 +35,17 @@ def failure_of(error: BaseException | None) -> Failure:
 
 
 def _lost(error: RayActorError) -> Failure:
+    """Told apart by Ray's words: one exception class stands for all of these."""
     text = str(error)
     if getattr(error, "preempted", False):
         return Failure(kind=FailureKind.PREEMPTED, message="its node was preempted", traceback=text)
-    if "out of memory" in text.lower() or "OOM" in text:
-        return Failure(
-            kind=FailureKind.HOST_OOM, message="the host ran out of memory and the worker was killed", traceback=text
-        )
-    if isinstance(error, ActorDiedError | ActorUnschedulableError) and "node" in text and "worker died" not in text:
-        died = [line.strip() for line in text.splitlines() if "node" in line and ("died" in line or "dead" in line)]
-        if died:
-            return Failure(kind=FailureKind.NODE_LOST, message=died[0], traceback=text)
-    return Failure(
-        kind=FailureKind.USER_ERROR,
-        message="the worker process ended without an exception: os._exit, a crash in native code, a kill from outside",
-        traceback=text,
-    )
+    if "running low on memory" in text or "memory pressure" in text:
+        message = "the host ran out of memory and Ray killed the worker"
+        return Failure(kind=FailureKind.HOST_OOM, message=message, traceback=text)
+    if isinstance(error, ActorUnschedulableError) or "its node has died" in text:
+        return Failure(kind=FailureKind.NODE_LOST, message="its node went away", traceback=text)
+    message = "the worker process ended without an exception: os._exit, a crash in native code, a kill from outside"
+    return Failure(kind=FailureKind.USER_ERROR, message=message, traceback=text)
 
 
 def _kind(cause: BaseException) -> FailureKind:
@@ -73,8 +72,13 @@ def _traceback(error: BaseException, cause: BaseException) -> str:
     if cause.__traceback__ is not None:
         return "".join(user_traceback(cause))
     # a pickled exception has lost its frames; Ray kept them as text
-    text = str(error)
-    return text if "Traceback" in text else _line(cause)
+    lines = str(error).splitlines()
+    frames = [index for index, line in enumerate(lines) if line.startswith('  File "')]
+    for index in frames:
+        if not any(part in lines[index] for part in _LIBRARY_PARTS):
+            text = "\n".join(["Traceback (most recent call last):", *lines[index:]])
+            return _PACKAGE_FOLDER.sub("", text) + "\n"
+    return _line(cause)
 
 
 def user_traceback(error: BaseException) -> Iterable[str]:
@@ -82,7 +86,7 @@ def user_traceback(error: BaseException) -> Iterable[str]:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None and _is_library(frame):
         frame = frame.tb_next
-    return traceback.format_exception(type(error), error, frame)
+    return [_PACKAGE_FOLDER.sub("", line) for line in traceback.format_exception(type(error), error, frame)]
 
 
 def _is_library(frame: TracebackType) -> bool:

@@ -121,7 +121,18 @@ def _validate(data: dict[str, Any]) -> tuple[SweepSpec | None, list[Problem]]:
     except ValidationError as error:
         own = [_problem(details, data) for details in error.errors() if details["type"] != "inconsistent"]
     unique = list({(p.pointer, p.code): p for p in own}.values())
-    return None, [*unique, *cross_problems(_readable(data))]
+    return None, [*_without_echoes(unique), *cross_problems(_readable(data))]
+
+
+def _without_echoes(problems: list[Problem]) -> list[Problem]:
+    """A misspelt field is one mistake, though its right name is then missing."""
+    meant = {f"{p.pointer.rpartition('/')[0]}: {p.hint}" for p in problems if p.code == "unknown_field"}
+
+    def echo(missing: Problem) -> bool:
+        parent, _, name = missing.pointer.rpartition("/")
+        return missing.code == "missing_field" and f"{parent}: {did_you_mean(name, [name])}" in meant
+
+    return [problem for problem in problems if not echo(problem)]
 
 
 def _readable(data: dict[str, Any]) -> Parts:

@@ -28,6 +28,8 @@ class ToprungGroup(TyperGroup):
             code = super().main(args=given, prog_name="toprung", **extra)
         except Exception as error:
             code = report(session, error)
+        finally:
+            session.close()
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]

@@ -7,7 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -51,6 +52,7 @@ class Session:
     as_json: bool = False
     home: Path | None = None
     subject: str | None = None
+    _closing: ExitStack = field(default_factory=ExitStack)
 
     def merge(self, url: str | None, as_json: bool, home: Path | None) -> None:
         """Take over global options; those given after the command win."""
@@ -87,7 +89,11 @@ class Session:
         """
         from toprung.client import Client  # noqa: PLC0415 loads httpx and pydantic: `--help` should not wait for them
 
-        return Client(self.url or self._home_url(), timeout_s=timeout_s)
+        return self._closing.enter_context(Client(self.url or self._home_url(), timeout_s=timeout_s))
+
+    def close(self) -> None:
+        """Close the clients."""
+        self._closing.close()
 
     def _home_url(self) -> str | None:
         if self.home is None:

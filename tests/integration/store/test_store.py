@@ -386,6 +386,15 @@ class TestListings:
         assert store.last_event_id() == events[-1].id
         assert events[-1].data == {"message": "tracking is off"}
 
+    def test_a_dropped_checkpoint_stays_dropped(self, store: Store) -> None:
+        sweep = new_sweep(store)
+        kept = CheckpointRef(step=2, path="/runs/0/2")
+        first = write(store, sweep, trials=[trial(sweep, state=TrialState.COMPLETED, step=2, checkpoint=kept)])
+        assert store.get_trial(sweep.id, 0).checkpoint == kept
+        write(store, sweep, dropped_checkpoints=[0])
+        store.write(first)
+        assert store.get_trial(sweep.id, 0).checkpoint is None
+
     def test_the_same_warning_is_told_once(self, store: Store) -> None:
         one, two = new_sweep(store), new_sweep(store)
         for sweep in (one, one, two):

@@ -81,7 +81,7 @@ def seed_trials(store: Store, home: Home, sweep: Sweep) -> None:
             value=0.083,
             best_step=27,
             metrics={"val_loss": 0.083, "accuracy": 0.917},
-            checkpoint={"step": 27, "path": str(checkpoint.relative_to(home.runs))},
+            checkpoint={"step": 27, "path": str(checkpoint)},
             **end,
         ),
         trial(sweep, 1, "pruned", step=1, value=0.41, best_step=1, reason=reason, metrics={"val_loss": 0.41}, **end),

@@ -252,7 +252,7 @@ def test_about_the_service(client: Any) -> None:
 
 def test_in_process(service: Running) -> None:
     async def main() -> None:
-        async with AsyncClient("http://toprung", transport=httpx.ASGITransport(service.app)) as client:
+        async with AsyncClient("http://localhost", transport=httpx.ASGITransport(service.app)) as client:
             sweep = await client.submit(SPEC)
             await sweep.cancel()
             assert [found.id async for found in client.sweeps()] == [sweep.id]

@@ -19,7 +19,7 @@ from toprung.errors import InvalidInput, ToprungError, Unavailable
 
 MODULE = "toprung.serve"
 SERVER_PACKAGES = ("ray", "torch", "optuna", "fastapi", "sqlalchemy", "alembic")
-READY_WITHIN_S = 90.0
+READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 60.0
 POLL_S = 0.2
 

@@ -126,7 +126,9 @@ class LifeOfASweep(RuleBasedStateMachine):
     )
     def write(self, number: int, state: TrialState, attempt: int, step: int, value: float | None) -> None:
         row = trial(self.sweep, number, state=state, attempt=attempt, step=step, value=value, best_step=step)
-        self.store.write(Batch(sweep_id=self.sweep.id, trials=[row], results=[result(number, step, attempt)]))
+        self.store.write(
+            Batch(sweep_id=self.sweep.id, trials=[row], results=[result(number, step, attempt)] if step else [])
+        )
 
     @precondition(lambda self: not self.store.get_sweep(self.sweep.id).state.finished)
     @rule(state=st.sampled_from([SweepState.SUCCEEDED, SweepState.CANCELLED]), really=st.integers(0, 9))

@@ -196,6 +196,8 @@ class BestTrial(Record):
     rank: int
     why: str
     trial: Trial
+    metrics: dict[str, MetricValue] = Field(default_factory=dict)
+    """Of the step at which it was best."""
 
 
 class Result(Record):

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from toprung.tuning.records import BestTrial, Sweep, Trial, TrialState
+from collections.abc import Mapping
+
+from toprung.tuning.records import BestTrial, MetricValue, Sweep, Trial, TrialState
 
 _ORDINALS = {1: "", 2: "second ", 3: "third "}
 
 
-def explained(sweep: Sweep, ranked: list[Trial], num_trials: int) -> list[BestTrial]:
+def explained(
+    sweep: Sweep, ranked: list[Trial], metrics: Mapping[int, dict[str, MetricValue]], num_trials: int
+) -> list[BestTrial]:
     """The trials with their ranks and reasons.
 
     Args:
         sweep: theirs.
         ranked: best first.
+        metrics: by number, of the step at which the trial was best.
         num_trials: among how many they were chosen.
     """
     return [
-        BestTrial(rank=rank, why=_why(sweep, trial, rank, num_trials), trial=trial)
+        BestTrial(
+            rank=rank,
+            why=_why(sweep, trial, rank, num_trials),
+            trial=trial,
+            metrics=metrics.get(trial.number, {}),
+        )
         for rank, trial in enumerate(ranked, 1)
     ]
 

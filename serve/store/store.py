@@ -197,7 +197,8 @@ class Store:
         with self._database.read() as connection:
             sweep = sweeps.get(connection, sweep_id)
             ranked = trials.best(connection, sweep.id, _limit(k))
-            return explained(sweep, ranked, trials.num_ranked(connection, sweep.id))
+            metrics = trials.metrics_at_best(connection, sweep.id, ranked)
+            return explained(sweep, ranked, metrics, trials.num_ranked(connection, sweep.id))
 
     def list_results(self, sweep_id: str, number: int, *, after_step: int = 0, limit: int = 10_000) -> list[Result]:
         """A trial's results after a step, in their order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from sqlalchemy import Connection, func, select, tuple_
@@ -12,7 +13,7 @@ from toprung.serve.store.progress import ranked
 from toprung.serve.store.rows import decision_of, result_of, trial_of
 from toprung.serve.store.sweeps import no_sweep
 from toprung.serve.store.tables import decisions, results, sweeps, trials
-from toprung.tuning.records import Decision, Page, Result, Trial, TrialState
+from toprung.tuning.records import Decision, MetricValue, Page, Result, Trial, TrialState
 
 TrialOrder = Literal["number", "value"]
 
@@ -52,6 +53,16 @@ def get(connection: Connection, sweep_id: str, number: int) -> Trial:
 def best(connection: Connection, sweep_id: str, k: int) -> list[Trial]:
     query = select(trials).where(*ranked(sweep_id)).order_by(trials.c.badness, trials.c.number).limit(k)
     return [trial_of(row) for row in connection.execute(query)]
+
+
+def metrics_at_best(
+    connection: Connection, sweep_id: str, chosen: Sequence[Trial]
+) -> dict[int, dict[str, MetricValue]]:
+    """By trial number, what was reported at the trial's best step."""
+    places = [(trial.number, trial.best_step) for trial in chosen]
+    at = tuple_(results.c.number, results.c.step).in_(places)
+    rows = connection.execute(select(results).where(results.c.sweep_id == sweep_id, at))
+    return {row.number: result_of(row).metrics for row in rows}
 
 
 def num_ranked(connection: Connection, sweep_id: str) -> int:

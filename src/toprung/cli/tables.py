@@ -73,7 +73,9 @@ def print_best(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
         Column(sweep.spec.metric.name, [Text(number(trial.value)) for trial in trials]),
         Column("at step", [Text(number(trial.best_step)) for trial in trials]),
     ]
-    _print_fitting(out, columns, trials)
+    names = dict.fromkeys(name for item in best for name in item.metrics if name != sweep.spec.metric.name)
+    other = [Column(name, [Text(number(item.metrics.get(name))) for item in best]) for name in names]
+    _print_fitting(out, columns, other, trials)
 
 
 def print_trials(out: Console, sweep: Sweep, trials: Sequence[Trial]) -> None:
@@ -83,7 +85,7 @@ def print_trials(out: Console, sweep: Sweep, trials: Sequence[Trial]) -> None:
         Column("step", [Text(str(trial.step)) for trial in trials]),
         Column(sweep.spec.metric.name, [Text(number(trial.value)) for trial in trials]),
     ]
-    _print_fitting(out, columns, trials, [_why(trial) for trial in trials])
+    _print_fitting(out, columns, [], trials, [_why(trial) for trial in trials])
 
 
 def _why(trial: Trial) -> str:
@@ -91,12 +93,18 @@ def _why(trial: Trial) -> str:
     return trial.failure.message if trial.failure else short_reason(trial.reason)
 
 
-def _print_fitting(out: Console, columns: Sequence[Column], trials: Sequence[Trial], notes: Sequence[str] = ()) -> None:
-    """Print `columns`, then as many parameters as fit, then the notes in what is left."""
+def _print_fitting(
+    out: Console,
+    columns: Sequence[Column],
+    optional: Sequence[Column],
+    trials: Sequence[Trial],
+    notes: Sequence[str] = (),
+) -> None:
+    """Print `columns`, then as many of `optional` and of the parameters as fit, then the notes in what is left."""
     note_room = min(NOTE_WIDTH, max(map(cell_len, notes), default=0))
     room = out.width - sum(column.width for column in columns) - note_room
-    shown, params = list(columns), _param_columns(trials)
-    for column in params:
+    shown, wanted = list(columns), [*optional, *_param_columns(trials)]
+    for column in wanted:
         if column.width <= room:
             shown.append(column)
             room -= column.width
@@ -108,8 +116,8 @@ def _print_fitting(out: Console, columns: Sequence[Column], trials: Sequence[Tri
     for index in range(len(trials)):
         made.add_row(*(column.cells[index] for column in shown), *([Text(notes[index])] if note_room else []))
     out.print(made)
-    if hidden := len(columns) + len(params) - len(shown):
-        out.print(Text(f"{plural(hidden, 'parameter')} not shown: widen the terminal, or use --json", "dim"))
+    if hidden := len(columns) + len(wanted) - len(shown):
+        out.print(Text(f"{plural(hidden, 'column')} not shown: widen the terminal, or use --json", "dim"))
 
 
 def _param_columns(trials: Sequence[Trial]) -> list[Column]:

@@ -326,6 +326,13 @@ class TestBest:
         assert store.get_sweep(sweep.id).best == Best(number=1, step=1, value=0.7)
         assert [best.trial.number for best in store.best_trials(sweep.id, 5)] == [1]
 
+    def test_the_metrics_are_those_of_the_best_step(self, store: Store) -> None:
+        sweep = new_sweep(store)
+        reported = [result(step=1, val_loss=0.2, accuracy=0.9), result(step=2, val_loss=0.4, accuracy=0.7)]
+        row = trial(sweep, state=TrialState.COMPLETED, step=2, value=0.2, best_step=1)
+        write(store, sweep, trials=[row], results=reported)
+        assert store.best_trials(sweep.id, 1)[0].metrics == {"val_loss": 0.2, "accuracy": 0.9}
+
     def test_why_is_said_in_words(self, store: Store) -> None:
         sweep = new_sweep(store)
         rows = [

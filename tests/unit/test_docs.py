@@ -1,0 +1,59 @@
+"""The documentation against the code: links, fields, error codes, every YAML that is shown or shipped."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from toprung import errors
+from toprung.tuning.spec import json_schema, parse_spec
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+SPECS = sorted((ROOT / "examples").glob("*/sweep.yaml"))
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
+PROBLEM = re.compile(r'''Problem\((?:\s*[^"(),]+(?:\([^()]*\))?|"[^"]*"),\s*"([a-z_]+)"|problem\(\s*"([a-z_]+)"''')
+YAML_BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_resolve(page: Path) -> None:
+    targets = [target for target, _ in LINK.findall(page.read_text()) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_specs_that_are_shown_are_valid(page: Path) -> None:
+    for block in YAML_BLOCK.findall(page.read_text()):
+        if "trainable:" in block:
+            parse_spec(block)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.parent.name)
+def test_specs_that_are_shipped_are_valid(path: Path) -> None:
+    assert parse_spec(path.read_text()).space.parameters
+
+
+def test_every_field_of_the_spec_is_documented() -> None:
+    text = (ROOT / "docs" / "spec.md").read_text()
+    schema = json_schema()
+    fields = set(schema["properties"])
+    for part in ("Environment", "Metric", "Search", "AshaScheduler", "Budget", "Resources", "Failures", "Tracking"):
+        fields |= set(schema["$defs"][part]["properties"])
+    assert {field for field in fields if not re.search(rf"\b{field}\b", text)} == set()
+
+
+def test_every_error_code_is_documented() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text()
+    sources = [path for room in ("tuning/spec", "serve/http") for path in (ROOT / room).rglob("*.py")]
+    found = {a or b for path in sources for a, b in PROBLEM.findall(path.read_text())} - {"inconsistent"}
+    assert len(found) > 20
+    codes = found | {cls.code for cls in vars(errors).values() if isinstance(cls, type) and hasattr(cls, "exit_code")}
+    assert {code for code in codes - {"error"} if f"`{code}`" not in text} == set()
+
+
+def test_the_cluster_file_is_yaml() -> None:
+    assert yaml.safe_load((ROOT / "cluster.yaml").read_text())["cluster_name"]

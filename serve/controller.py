@@ -1,4 +1,4 @@
-"""The controller: one detached, named actor on the head node that starts runners and writes what they send.
+"""The controller: one detached, named actor on the head node, which starts runners and writes what they send.
 
 It owns no truth. On every start it reads the store and takes up what it finds: queued sweeps are started, running ones
 are watched through their named runner, and a running sweep whose runner is gone ends as failed.
@@ -19,15 +19,15 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from toprung.errors import Conflict
+from toprung.serve.actor import CONTROLLER, NAMESPACE
 from toprung.serve.home import Home
 from toprung.serve.store import Store
 from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
-from toprung.tuning.run.runner import TUNE_ENV, Runner, Service
+from toprung.tuning.run.actor import TUNE_ENV, RunnerActor
+from toprung.tuning.run.service import Service
 
 logger = logging.getLogger(__name__)
 
-NAMESPACE = "toprung"
-CONTROLLER = "toprung-controller"
 HEAD = {"node:__internal_head__": 0.001}
 """Resource that only the head node has: the store's file and the logs lie there."""
 
@@ -48,7 +48,7 @@ class _Watched:
 
 
 class Controller:
-    """Starts, watches and stops runners. Made an actor by `toprung.serve.deploy`."""
+    """Starts, watches and stops runners. Lives in `toprung.serve.actor`."""
 
     def __init__(self, home: Path, *, wait_for_resources: bool) -> None:
         self._home = Home.at(home)
@@ -71,9 +71,6 @@ class Controller:
         self._logs.write(sweep_id, number, attempt, offset, data)
 
     # ---- called by the service
-
-    def ping(self) -> None:
-        """Returns when the actor is there."""
 
     def shutdown(self) -> None:
         """Stops the loop; runners are left alone."""
@@ -172,7 +169,7 @@ class Controller:
         if node is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
         return (
-            ray.remote(Runner)
+            ray.remote(RunnerActor)
             .options(**options)
             .remote(
                 sweep.id,

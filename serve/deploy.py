@@ -10,12 +10,13 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
-from toprung.serve.controller import CONTROLLER, HEAD, NAMESPACE, Controller
+from toprung.serve.actor import CONTROLLER, NAMESPACE, ControllerActor
+from toprung.serve.controller import HEAD
 from toprung.serve.home import Home
 from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 from toprung.serve.tracking.actor import TRACKER, TrackerActor
-from toprung.tuning.run.runner import slots
+from toprung.tuning.run.resources import slots
 
 APP = "toprung"
 _MAX_ONGOING = 1_000
@@ -33,7 +34,7 @@ def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool) -> Non
         "max_restarts": -1,
     }
     controller = (
-        ray.remote(Controller)
+        ray.remote(ControllerActor)
         .options(name=CONTROLLER, max_task_retries=-1, max_concurrency=32, **options)
         .remote(home, wait_for_resources=wait_for_resources)
     )

@@ -14,7 +14,7 @@ from ray import serve
 
 from toprung import __version__
 from toprung.cluster import embedded
-from toprung.serve.controller import NAMESPACE
+from toprung.serve.actor import NAMESPACE
 from toprung.serve.deploy import deploy, withdraw
 from toprung.serve.home import Home
 

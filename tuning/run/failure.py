@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import traceback
-from collections.abc import Iterable
-from types import TracebackType
-
 from ray.exceptions import ActorUnschedulableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from toprung.tuning.records import Failure, FailureKind
-
-_PACKAGE_FOLDER = re.compile(r"/[^\"\n]*/working_dir_files/_ray_pkg_\w+/")
-"""Where Ray unpacks a sweep's code: without it, users read the paths that they know."""
-
-_LIBRARY_PARTS = ("-packages/ray/", "/toprung/tuning/run/")
+from toprung.tuning.run.tracebacks import user_part, user_traceback
 
 
 def failure_of(error: BaseException | None) -> Failure:
@@ -72,26 +63,7 @@ def _traceback(error: BaseException, cause: BaseException) -> str:
     if cause.__traceback__ is not None:
         return "".join(user_traceback(cause))
     # a pickled exception has lost its frames; Ray kept them as text
-    lines = str(error).splitlines()
-    frames = [index for index, line in enumerate(lines) if line.startswith('  File "')]
-    for index in frames:
-        if not any(part in lines[index] for part in _LIBRARY_PARTS):
-            text = "\n".join(["Traceback (most recent call last):", *lines[index:]])
-            return _PACKAGE_FOLDER.sub("", text) + "\n"
-    return _line(cause)
-
-
-def user_traceback(error: BaseException) -> Iterable[str]:
-    """The lines of a traceback without the frames of Ray and Toprung above the user's code."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None and _is_library(frame):
-        frame = frame.tb_next
-    return [_PACKAGE_FOLDER.sub("", line) for line in traceback.format_exception(type(error), error, frame)]
-
-
-def _is_library(frame: TracebackType) -> bool:
-    name = frame.tb_frame.f_code.co_filename
-    return any(part in name for part in _LIBRARY_PARTS)
+    return user_part(str(error)) or _line(cause)
 
 
 def _line(error: BaseException) -> str:

@@ -6,17 +6,15 @@ happens is sent to the service in batches; each is kept until it is acknowledged
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import ray
 from ray.tune import (
     CheckpointConfig,
     FailureConfig,
@@ -33,6 +31,8 @@ from toprung.tuning.plan import num_trials
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import Recorder, SweepScheduler, SweepSearcher, SweepStopper
 from toprung.tuning.run.ledger import Ledger
+from toprung.tuning.run.resources import bundle, missing, slots
+from toprung.tuning.run.service import Service
 from toprung.tuning.run.trainable import host, load, saves_checkpoints
 from toprung.tuning.schedule import Asha
 from toprung.tuning.search import Search
@@ -43,39 +43,9 @@ logger = logging.getLogger(__name__)
 _SEND_INTERVAL_S = 0.1
 _SHARE_TTL_S = 2.0
 
-TUNE_ENV = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a third of the driver's time; our store has the results
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a missing metric fails its trial, not the sweep
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's experiment state is not what we recover from
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_MAX_PENDING_TRIALS_PG": "64",  # our searcher holds the sweep to its share
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_TRAIN_V2_ENABLED": "0",
-}
-"""Environment of a runner and its trials."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """The runner's way to the service: the two methods of the controller that it calls."""
-
-    controller_name: str
-    namespace: str
-
-    def record(self, batch: Batch) -> None:
-        """Returns when the batch is committed."""
-        ray.get(self._actor().record.remote(batch), timeout=60)
-
-    def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
-        """Returns when the piece of output is written."""
-        ray.get(self._actor().log.remote(sweep_id, number, attempt, offset, data), timeout=60)
-
-    def _actor(self) -> Any:
-        return ray.get_actor(self.controller_name, namespace=self.namespace)
-
 
 class Runner:
-    """Runs one sweep. Made an actor by the controller.
+    """Runs one sweep. Lives in `toprung.tuning.run.actor`.
 
     Args:
         sweep_id: the sweep's id; also the name of its folder under `storage_path`.
@@ -138,7 +108,7 @@ class Runner:
         count = num_trials(spec)
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
-        hosted = host(target, partial(self._service.log, self._ledger.sweep_id))
+        hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id))
         register_trainable(name, with_resources(hosted, placement(spec.resources)), warn=False)
         tuner = Tuner(
             name,
@@ -214,41 +184,4 @@ def _share(spec: SweepSpec) -> Callable[[], int]:
 
 def placement(resources: Resources) -> PlacementGroupFactory:
     """What one trial asks of Ray."""
-    return PlacementGroupFactory([_bundle(resources)])
-
-
-def _bundle(resources: Resources) -> dict[str, float]:
-    bundle = {"CPU": resources.cpu, "GPU": resources.gpu}
-    if resources.memory_gb is not None:
-        bundle["memory"] = resources.memory_gb * 1e9
-    if resources.accelerator_type is not None:
-        bundle[f"accelerator_type:{resources.accelerator_type}"] = 0.001
-    return {name: amount for name, amount in bundle.items() if amount}
-
-
-def slots(resources: Resources) -> int:
-    """How many trials fit on the cluster's present nodes at once, if nothing else ran there."""
-    bundle = _bundle(resources)
-    return sum(_fit_on(node["Resources"], bundle) for node in ray.nodes() if node["Alive"])
-
-
-def _fit_on(node: dict[str, float], bundle: dict[str, float]) -> int:
-    fits = [
-        # a fractional GPU can't be pieced together from two devices
-        int(node.get("GPU", 0)) * int(1 / amount + 1e-9)
-        if name == "GPU" and amount < 1
-        else int(node.get(name, 0.0) / amount + 1e-9)
-        for name, amount in bundle.items()
-    ]
-    return min(fits, default=2**31)
-
-
-def missing(resources: Resources) -> str:
-    """What the trial wants and the largest node has, in words."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wants = [
-        f"{name} {amount:g} (the largest node has {max((node.get(name, 0.0) for node in nodes), default=0.0):g})"
-        for name, amount in _bundle(resources).items()
-        if all(node.get(name, 0.0) < amount for node in nodes)
-    ]
-    return "it asks for " + (", ".join(wants) or "more than any one node has together")
+    return PlacementGroupFactory([bundle(resources)])

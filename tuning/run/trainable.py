@@ -20,8 +20,8 @@ from ray.tune import Trainable
 from ray.tune.trainable import wrap_function
 
 from toprung.errors import InvalidSpec, Problem
-from toprung.tuning.run.failure import user_traceback
 from toprung.tuning.run.logs import Sink, TrialOutput
+from toprung.tuning.run.tracebacks import user_traceback
 
 IDENTITY = "__toprung__"
 """Key of the config under which a trial's number and attempt travel to the worker."""

@@ -1,0 +1,40 @@
+"""The controller as an actor.
+
+Whoever holds a handle loads the actor's class, and with it this module: runners do, and the workers that run trials.
+So it imports nothing; the controller, with the store behind it, is loaded where the actor lives.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toprung.tuning.records import Batch
+
+CONTROLLER = "toprung-controller"
+NAMESPACE = "toprung"
+
+
+class ControllerActor:
+    """What others may ask of the controller. Made an actor by `toprung.serve.deploy`."""
+
+    def __init__(self, home: Path, *, wait_for_resources: bool) -> None:
+        from toprung.serve.controller import Controller  # noqa: PLC0415  see the module's docstring
+
+        self._controller = Controller(home, wait_for_resources=wait_for_resources)
+
+    def record(self, batch: Batch) -> None:
+        """Writes a batch of a runner; returning is the acknowledgement."""
+        self._controller.record(batch)
+
+    def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
+        """Writes a piece of a trial's output at its offset; the same piece again changes nothing."""
+        self._controller.log(sweep_id, number, attempt, offset, data)
+
+    def ping(self) -> None:
+        """Returns when the actor is there."""
+
+    def shutdown(self) -> None:
+        """Stops the controller; runners are left alone."""
+        self._controller.shutdown()

@@ -1,0 +1,45 @@
+"""What a trial asks of a cluster, and how often the cluster has it. Light: the service's replicas load this module."""
+
+from __future__ import annotations
+
+import ray
+
+from toprung.tuning.spec import Resources
+
+
+def bundle(resources: Resources) -> dict[str, float]:
+    """What one trial asks of Ray, by Ray's names."""
+    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
+    if resources.memory_gb is not None:
+        wanted["memory"] = resources.memory_gb * 1e9
+    if resources.accelerator_type is not None:
+        wanted[f"accelerator_type:{resources.accelerator_type}"] = 0.001
+    return {name: amount for name, amount in wanted.items() if amount}
+
+
+def slots(resources: Resources) -> int:
+    """How many trials fit on the cluster's present nodes at once, if nothing else ran there."""
+    wanted = bundle(resources)
+    return sum(_fit_on(node["Resources"], wanted) for node in ray.nodes() if node["Alive"])
+
+
+def _fit_on(node: dict[str, float], wanted: dict[str, float]) -> int:
+    fits = [
+        # a fractional GPU can't be pieced together from two devices
+        int(node.get("GPU", 0)) * int(1 / amount + 1e-9)
+        if name == "GPU" and amount < 1
+        else int(node.get(name, 0.0) / amount + 1e-9)
+        for name, amount in wanted.items()
+    ]
+    return min(fits, default=2**31)
+
+
+def missing(resources: Resources) -> str:
+    """What the trial wants and the largest node has, in words."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wants = [
+        f"{name} {amount:g} (the largest node has {max((node.get(name, 0.0) for node in nodes), default=0.0):g})"
+        for name, amount in bundle(resources).items()
+        if all(node.get(name, 0.0) < amount for node in nodes)
+    ]
+    return "it asks for " + (", ".join(wants) or "more than any one node has together")

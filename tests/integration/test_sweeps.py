@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -15,6 +17,9 @@ import pytest
 from tests.integration.conftest import Service, Submit, until
 from toprung import Client
 from toprung.tuning.records import SweepState, TrialState
+from toprung.tuning.spec import parse_spec
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_equally_named_trainables_do_not_meet(submit: Submit) -> None:
@@ -125,11 +130,47 @@ budget: {trials: 1}
     assert (one.params, one.value) == (two.params, two.value)
 
 
+def test_the_example_of_cifar10_with_its_folder(client: Client) -> None:
+    """As shipped, but for its size: two trials of one epoch on the synthetic images."""
+    text = (EXAMPLES / "cifar10" / "sweep.yaml").read_text()
+    spec = parse_spec(text).model_dump(mode="json")
+    spec["scheduler"]["max_t"] = 1
+    spec["budget"]["trials"] = 2
+
+    sweep = client.submit(spec, code=EXAMPLES / "cifar10")
+
+    assert sweep.wait(timeout_s=180, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason
+    best = sweep.best_trials(1)[0]
+    assert {"loss", "accuracy"} <= best.metrics.keys()
+    assert "synthetic images stand in" in "".join(sweep.trial(0).logs())
+
+
+def test_a_killed_controller_loses_nothing(submit: Submit) -> None:
+    sweep = submit("endless", budget={"wall_time_s": 25}, concurrency=1, wait=False)
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+    processes = psutil.process_iter(["cmdline"])
+    (controller,) = [p for p in processes if (p.info["cmdline"] or [""])[0].startswith("ray::ControllerActor")]
+
+    os.kill(controller.pid, signal.SIGKILL)
+
+    record = sweep.wait(timeout_s=90, progress=False)
+    assert record.state is SweepState.SUCCEEDED, record.reason
+    for trial in sweep.trials():
+        steps = [result.step for result in trial.results()]
+        assert steps == list(range(1, trial.record.step + 1)), "no step is missing or doubled"
+
+
+def listening(process: psutil.Process) -> list[Any]:
+    """The addresses that a process listens on; none if it has just ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [c.laddr for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    return []
+
+
 def test_nothing_of_the_service_answers_strangers(service: Service) -> None:
     """What is not on loopback (Serve's port between its own deployments) asks for the cluster's token."""
     process = psutil.Process(service.process.pid)
-    sockets = [c.laddr for p in (process, *process.children(recursive=True)) for c in p.net_connections("tcp")
-               if c.status == psutil.CONN_LISTEN]  # fmt: skip
+    sockets = [address for each in (process, *process.children(recursive=True)) for address in listening(each)]
     assert service.port in {address.port for address in sockets}
     for address in sockets:
         ip = ipaddress.ip_address(address.ip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -100,6 +101,10 @@ def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+_AT_RUNG = re.compile(r"stopped at (rung \d+): .*(rank \d+ of \d+)")
+
+
 def short_reason(reason: str | None) -> str:
     """Why a trial ended, without what the table's other columns say."""
-    return (reason or "").removeprefix("stopped ").strip()
+    found = _AT_RUNG.match(reason or "")
+    return f"{found[1]}: {found[2]}" if found else (reason or "").strip()

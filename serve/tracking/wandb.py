@@ -5,7 +5,6 @@ The key comes from the service's environment alone (WANDB_API_KEY, or `wandb log
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ class WandbSink:
     def start(self, sweep: Sweep, trial: Trial) -> None:
         options = sweep.spec.tracking.wandb
         assert options is not None
-        if options.mode == "online" and not (os.environ.get("WANDB_API_KEY") or sdk.api.api_key):
+        if options.mode == "online" and not sdk.login(prompt=False):
             raise RuntimeError(
                 "no W&B key: set WANDB_API_KEY in the service's environment, or use tracking.wandb.mode: offline"
             )

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 SPECS = sorted((ROOT / "examples").glob("*/sweep.yaml"))
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
-PROBLEM = re.compile(r'''Problem\((?:\s*[^"(),]+(?:\([^()]*\))?|"[^"]*"),\s*"([a-z_]+)"|problem\(\s*"([a-z_]+)"''')
+PROBLEM = re.compile(
+    r'''Problem\((?:\s*[^"(),]+(?:\([^()]*\))?|"[^"]*"),\s*"([a-z_]+)"|(?:problem|_wrong)\(\s*"([a-z_]+)"'''
+)
 YAML_BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 

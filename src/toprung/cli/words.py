@@ -107,4 +107,4 @@ _AT_RUNG = re.compile(r"stopped at (rung \d+): .*(rank \d+ of \d+)")
 def short_reason(reason: str | None) -> str:
     """Why a trial ended, without what the table's other columns say."""
     found = _AT_RUNG.match(reason or "")
-    return f"{found[1]}: {found[2]}" if found else (reason or "").strip()
+    return f"{found[1]}: {found[2]}" if found else (reason or "").removeprefix("stopped ").strip()

@@ -173,7 +173,7 @@ class LifeOfASweep(RuleBasedStateMachine):
 
 def test_the_life_of_a_sweep(store: Store) -> None:
     run_state_machine_as_test(
-        lambda: LifeOfASweep(store),
+        lambda: LifeOfASweep(store),  # type: ignore[arg-type]  # any maker of one does
         settings=settings(SLOW, max_examples=15, stateful_step_count=15),
     )
 

@@ -96,7 +96,7 @@ def fails_once(config: dict[str, Any]) -> None:
             tune.report({"loss": 1.0 / step}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-class Plain(tune.Trainable):
+class Plain(tune.Trainable):  # type: ignore[misc]  # Ray is not typed here
     """A class without `reset_config`; what one trial leaves in it must not reach the next."""
 
     def setup(self, config: dict[str, Any]) -> None:

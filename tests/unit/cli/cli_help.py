@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -103,7 +104,7 @@ class Outcome:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def run(*args: str, env: dict[str, str | None] | None = None) -> Outcome:
+def run(*args: str, env: Mapping[str, str | None] | None = None) -> Outcome:
     """`toprung ARGS`, in this process."""
     result = CliRunner().invoke(app, list(args), env=env)
     return Outcome(result.exit_code, result.stdout, result.stderr)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cli_help import config, make_spec
+from tests.unit.cli.cli_help import config, make_spec
 
 from toprung.serve.home import Home
 from toprung.serve.store import Store
@@ -98,7 +98,7 @@ def decision(number: int, action: str, value: float, rank: int, seen: int) -> De
         attempt=1,
         rung=1,
         bracket=0,
-        action=action,  # type: ignore[arg-type]  # pydantic makes the enum
+        action=action,
         value=value,
         cutoff=0.35,
         rank=rank,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from cli_served import Served, seeded
+from tests.unit.cli.cli_served import Served, seeded
 
 from toprung.serve.home import Home
 from toprung.serve.http.app import create_app

@@ -8,8 +8,8 @@ from threading import Thread
 
 import pytest
 import yaml
-from cli_help import run
-from cli_served import Served, trial
+from tests.unit.cli.cli_help import run
+from tests.unit.cli.cli_served import Served, trial
 
 from toprung.tuning.records import Batch, SweepState
 

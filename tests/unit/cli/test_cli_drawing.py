@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from cli_help import START, Story, make_spec, make_sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from tests.unit.cli.cli_help import START, Story, make_spec, make_sweep
 
 from toprung.cli.watching import plain
 from toprung.cli.watching.live import render, sections

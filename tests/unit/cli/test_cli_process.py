@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_help import run
+from tests.unit.cli.cli_help import run
 
 from toprung.cli import service
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_help import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.cli.cli_help import run
 
 from toprung.cli.starter.propose import goal_of, pick_metric, sweep_name
 from toprung.cli.starter.scan import scan

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_help import run
+from tests.unit.cli.cli_help import run
 from typer.main import get_command
 
 from toprung.cli import app

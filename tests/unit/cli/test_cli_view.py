@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from cli_help import START, Story, config, make_spec, make_sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.cli.cli_help import START, Story, config, make_spec, make_sweep
 
 from toprung.cli.watching.view import FINISHED, KEPT_BEST, KEPT_RECENT, SweepView
 from toprung.tuning.records import BestTrial, Event, Trial, TrialState

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from client_help import URL, Blocking, Connect
+from tests.unit.client.client_help import URL, Blocking, Connect
 
 from toprung.client import AsyncClient, Client, drivers
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from client_help import SPEC, URL, Chunks, Connect, answer, problem, sweep
+from tests.unit.client.client_help import SPEC, URL, Chunks, Connect, answer, problem, sweep
 
 from toprung.client import Client
 from toprung.errors import (

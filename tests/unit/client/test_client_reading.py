@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from client_help import Chunks, Connect, answer, problem, sweep, trial
+from tests.unit.client.client_help import Chunks, Connect, answer, problem, sweep, trial
 
 from toprung.client import Client
 from toprung.errors import InvalidInput, NotFound, ToprungError, Unavailable

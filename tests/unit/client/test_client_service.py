@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from client_help import SPEC, Connect
+from tests.unit.client.client_help import SPEC, Connect
 
 from toprung.client import AsyncClient
 from toprung.errors import Conflict, InvalidSpec, NotFound

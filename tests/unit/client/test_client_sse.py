@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from client_help import Chunks, Connect, event, problem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.client.client_help import Chunks, Connect, event, problem
 
 from toprung.client.sse import Message, SseParser
 from toprung.errors import InternalError, NotFound, Unavailable

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from client_help import SPEC, Connect, answer, problem, spec, sweep
+from tests.unit.client.client_help import SPEC, Connect, answer, problem, spec, sweep
 
 from toprung.errors import InvalidInput, InvalidSpec, Malformed
 from toprung.tuning.records import Forecast

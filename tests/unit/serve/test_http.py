@@ -199,7 +199,7 @@ class TestReading:
         reported(store, sweep["id"], [0.5, 0.1, 0.3])
         seen, cursor = [], None
         while True:
-            params = {"limit": 2, "order_by": "value"} | ({"cursor": cursor} if cursor else {})
+            params: dict[str, Any] = {"limit": 2, "order_by": "value"} | ({"cursor": cursor} if cursor else {})
             page = (await http.get(f"/v1/sweeps/{sweep['id']}/trials", params=params)).json()
             seen += [trial["value"] for trial in page["items"]]
             cursor = page["next_cursor"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import os
 import signal
 from pathlib import Path
@@ -52,13 +53,18 @@ def test_a_target_ends_the_sweep(submit: Submit) -> None:
     assert "the target 0.2 was reached by trial" in (sweep.record.reason or "")
     assert sweep.record.best is not None
     assert sweep.record.best.value <= 0.2
+    assert (sweep.best().state, sweep.best().record.reason) == (TrialState.COMPLETED, "reached the target 0.2")
 
 
-def test_a_wall_time_budget_ends_the_sweep(submit: Submit) -> None:
-    sweep = submit("endless", budget={"wall_time_s": 5})
+def test_a_wall_time_budget_ends_the_sweep_and_keeps_the_best_model(submit: Submit, tmp_path: Path) -> None:
+    sweep = submit("saves_for_ever", budget={"wall_time_s": 10})
 
     assert sweep.state is SweepState.SUCCEEDED
-    assert sweep.record.reason == "the budget of 5 s of wall time is used up"
+    assert sweep.record.reason == "the budget of 10 s of wall time is used up"
+    assert {trial.record.reason for trial in sweep.trials()} == {f"the sweep ended: {sweep.record.reason}"}
+    best = sweep.best()
+    folder = best.download_checkpoint(tmp_path / "best")
+    assert json.loads((folder / "state.json").read_text())["step"] == best.record.best_step
 
 
 def test_resources_that_no_node_has_are_named(submit: Submit) -> None:

@@ -102,6 +102,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         self._search.observe(number, step, value)
         if reaches_target(spec.metric, value):
             self._ledger.stop(f"the target {spec.metric.target:g} was reached by trial {number} at step {step}")
+            return self._stop(number, (TrialState.COMPLETED, f"reached the target {spec.metric.target:g}", None))
         max_t = spec.scheduler.max_t
         if max_t is not None and step >= max_t:
             return self._stop(number, (TrialState.COMPLETED, f"reached max_t, {max_t} steps", None))
@@ -177,6 +178,13 @@ class Recorder(Callback):  # type: ignore[misc]
         number = number_of(trial)
         verdict = self._scheduler.verdicts.pop(number, None)
         self._end(trial, verdict or self._returned(number))
+
+    def on_experiment_end(self, trials: list[TuneTrial], **info: Any) -> None:
+        """Trials that ran when the sweep was stopped: Tune ends them without a word, but their best may be the best."""
+        for trial in trials:
+            if not self._ledger[number_of(trial)].state.finished:
+                reason = f"the sweep ended: {self._ledger.stop_reason or 'it was stopped'}"
+                self._end(trial, (TrialState.CANCELLED, reason, None))
 
     def _returned(self, number: int) -> Verdict:
         step = self._ledger[number].step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -63,6 +64,14 @@ def endless(config: dict[str, Any]) -> None:
         time.sleep(0.02)
 
 
+def saves_for_ever(config: dict[str, Any]) -> None:
+    for step in itertools.count(1):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
+            tune.report({"loss": 1.0 / step}, checkpoint=tune.Checkpoint.from_directory(folder))
+        time.sleep(0.1)
+
+
 def talks(config: dict[str, Any]) -> None:
     print(f"hello from x = {config['x']}")
     tune.report({"loss": 0.5, "env": os.environ.get("GREETING", "")})
@@ -114,3 +123,10 @@ class Plain(tune.Trainable):  # type: ignore[misc]  # Ray is not typed here
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         self.count = json.loads((Path(checkpoint_dir) / "count.json").read_text())["count"]
+
+
+def on_a_gpu(config: dict[str, Any]) -> None:
+    import torch  # noqa: PLC0415  no other trainable here needs it
+
+    weights = torch.ones(8, device="cuda")
+    tune.report({"loss": float(weights.sum()), "devices": torch.cuda.device_count()})

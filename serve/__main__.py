@@ -28,6 +28,8 @@ def main() -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home = Home.at(args.home)
     home.error_file.unlink(missing_ok=True)
+    # Ray puts the working directory of its driver before the code of a sweep, on every worker
+    os.chdir(home.nowhere)
     os.environ.update(environment.own_cluster(home.path) if args.address is None else environment.joined_cluster())
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:

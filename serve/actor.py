@@ -35,6 +35,6 @@ class ControllerActor:
     def ping(self) -> None:
         """Returns when the actor is there."""
 
-    def shutdown(self) -> None:
-        """Stops the controller; runners are left alone."""
-        self._controller.shutdown()
+    def shutdown(self, *, end_sweeps: bool) -> None:
+        """Stops the controller, and running sweeps with it where `end_sweeps` says so."""
+        self._controller.shutdown(end_sweeps=end_sweeps)

@@ -6,6 +6,7 @@ are watched through their named runner, and a running sweep whose runner is gone
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -72,10 +73,16 @@ class Controller:
 
     # ---- called by the service
 
-    def shutdown(self) -> None:
-        """Stops the loop; runners are left alone."""
+    def shutdown(self, *, end_sweeps: bool) -> None:
+        """Stops the loop.
+
+        Args:
+            end_sweeps: whether running sweeps end first, as their cluster goes away; else runners are left alone.
+        """
         self._stopping.set()
         self._loop.join(timeout=10)
+        if end_sweeps:
+            self._end_all("the service was stopped (toprung down)")
         self._store.close()
 
     # ---- the loop
@@ -155,6 +162,17 @@ class Controller:
         failure = Failure(kind=FailureKind.NODE_LOST, message=reason or "its runner is gone") if lost else None
         self._store.set_sweep_state(sweep_id, state, reason, failure=failure)
         self._watched.pop(sweep_id, None)
+
+    def _end_all(self, reason: str) -> None:
+        """Running trials are told to stop, so that their best results and checkpoints are kept."""
+        for watched in self._watched.values():
+            watched.actor.stop.remote(reason)
+        ends_at = time.monotonic() + _STOP_GRACE_S
+        for sweep_id, watched in list(self._watched.items()):
+            with contextlib.suppress(RayError):  # a runner that hangs or died: its sweep is ended all the same
+                ray.get(watched.outcome, timeout=max(0.0, ends_at - time.monotonic()))
+            with contextlib.suppress(Conflict):
+                self._end(sweep_id, SweepState.CANCELLED, reason)
 
     def _make_runner(self, sweep: Sweep) -> Any:
         options: dict[str, Any] = {

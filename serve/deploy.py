@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 from toprung.serve.tracking.actor import TRACKER, TrackerActor
 from toprung.tuning.run.resources import slots
+
+logger = logging.getLogger("toprung.serve")
 
 APP = "toprung"
 _MAX_ONGOING = 1_000
@@ -44,16 +46,24 @@ def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool) -> Non
     ray.get([controller.ping.remote(), tracker.ping.remote()])
 
 
-def withdraw(*, drain_s: float) -> None:
-    """Takes the service off the cluster; runners of running sweeps end with it."""
+def withdraw(*, drain_s: float, end_sweeps: bool) -> None:
+    """Takes the service off the cluster.
+
+    Args:
+        drain_s: how long the controller and the tracker may take for what is left to do.
+        end_sweeps: whether running sweeps end, as the cluster does; else their runners go on.
+    """
     serve.delete(APP)
-    for name, last_word in ((TRACKER, "drain"), (CONTROLLER, "shutdown")):
+    # the tracker last: it writes how the sweeps ended
+    for name, last_word, options in ((CONTROLLER, "shutdown", {"end_sweeps": end_sweeps}), (TRACKER, "drain", {})):
         try:
             actor = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:
             continue
-        with contextlib.suppress(ray.exceptions.RayError):  # it is being taken away in any case
-            ray.get(getattr(actor, last_word).remote(), timeout=drain_s)
+        try:
+            ray.get(getattr(actor, last_word).remote(**options), timeout=drain_s)
+        except ray.exceptions.RayError as error:  # it is being taken away in any case
+            logger.warning("%s did not %s in good order: %s", name, last_word, error)
         ray.kill(actor)
 
 

@@ -6,6 +6,7 @@ logs/            what trials print: <sweep>/<number>-<attempt>.log
 runs/            checkpoints: <sweep>/<trial>/
 tensorboard/     event files
 wandb/           W&B's run files
+nowhere/         empty: where the service runs, so that nothing is imported from there
 service.json     where the running service is
 service.log      what it says
 """
@@ -28,7 +29,7 @@ class Home:
     def at(cls, path: Path) -> Home:
         path = path.expanduser().absolute()
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("packages", "logs", "runs", "tensorboard", "wandb"):
+        for name in ("packages", "logs", "runs", "tensorboard", "wandb", "nowhere"):
             (path / name).mkdir(exist_ok=True)
         return cls(path)
 
@@ -40,6 +41,10 @@ class Home:
     @property
     def runs(self) -> Path:
         return self.path / "runs"
+
+    @property
+    def nowhere(self) -> Path:
+        return self.path / "nowhere"
 
     def package(self, sha256: str) -> Path:
         return self.path / "packages" / f"{sha256}.zip"

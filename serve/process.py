@@ -30,8 +30,7 @@ def run(args: argparse.Namespace, home: Home) -> None:
         Unavailable: the cluster cannot be joined.
     """
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    _listen(stop)
     try:
         _serve(args, home, stop)
     finally:
@@ -45,6 +44,7 @@ def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
         address = embedded.start(namespace=NAMESPACE, num_cpus=args.num_cpus, num_gpus=args.num_gpus)
     else:
         address = embedded.join(args.address, namespace=NAMESPACE)
+    _listen(stop)  # again: ray.init has put its own handler of SIGTERM there, which leaves at once
     logger.info("Ray at %s", address)
     deploy(home.path, host=args.host, port=args.port, wait_for_resources=not own)
     url = f"http://{args.host}:{args.port}"
@@ -59,6 +59,11 @@ def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
     logger.info("ready at %s", url)
     stop.wait()
     logger.info("stopping")
-    withdraw(drain_s=_DRAIN_S)
+    withdraw(drain_s=_DRAIN_S, end_sweeps=own)
     if own:
         serve.shutdown()
+
+
+def _listen(stop: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())

@@ -48,9 +48,16 @@ class Service:
         self.home = home
         self.port = free_port()
         self.log = home.parent / f"{home.name}.log"
-        command = [sys.executable, "-m", "toprung.serve", "--home", str(home), "--port", str(self.port), *extra]
+        # started where a user's own code lies: nothing must be imported from there
+        elsewhere = home.parent / f"{home.name}-started-in"
+        elsewhere.mkdir(exist_ok=True)
+        for name in ("trainables.py", "queue.py"):
+            (elsewhere / name).write_text("raise AssertionError('imported from where the service was started')")
+        command = [sys.executable, "-P", "-m", "toprung.serve", "--home", str(home), "--port", str(self.port), *extra]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=self._env())
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, env=self._env(), cwd=elsewhere
+            )
         until(self._ready, timeout_s=START_S, what="the service")
         self.client = Client(self.url)
 

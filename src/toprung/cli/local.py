@@ -94,12 +94,27 @@ def down(session: Session) -> None:
         else:
             session.out.print(f"No service is running in {session.home_dir}.")
         return
+    ended = _running_sweeps(session, service)
     with spinner(session, "Stopping …"):
         by_itself = processes.stop(service.pid)
     if session.as_json:
-        session.emit({"stopped": True, "pid": service.pid, "home": str(session.home_dir)})
-    else:
-        session.out.print("Toprung is down." if by_itself else "Toprung did not stop in time and was killed.")
+        facts = {"stopped": True, "pid": service.pid, "home": str(session.home_dir), "ended_sweeps": ended}
+        session.emit(facts)
+        return
+    session.out.print("Toprung is down." if by_itself else "Toprung did not stop in time and was killed.")
+    if ended:
+        session.out.print(f"Running sweeps ended with it, what they reached is kept: {', '.join(ended)}")
+
+
+def _running_sweeps(session: Session, service: processes.Service) -> list[str]:
+    """Names of the sweeps that end with the Ray that the service started; none where it doesn't answer."""
+    if not service.facts.get("embedded"):
+        return []
+    session.url = service.url
+    try:
+        return [sweep.name for sweep in session.client_for(2.0).sweeps(state="running", limit=100)]
+    except ToprungError:
+        return []
 
 
 def status(session: Session) -> None:

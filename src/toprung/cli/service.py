@@ -88,7 +88,8 @@ def start(home: Path, options: dict[str, str | int | None]) -> subprocess.Popen[
     """Start the service's process in a session of its own, so that it outlives this terminal."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     (home / "service.error").unlink(missing_ok=True)
-    command = [sys.executable, "-m", MODULE, "--home", str(home)]
+    # -P: the folder that this is called in is no place to import from; a queue.py there would be taken for Python's
+    command = [sys.executable, "-P", "-m", MODULE, "--home", str(home)]
     for name, value in options.items():
         if value is not None:
             command += [f"--{name}", str(value)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toprung.tuning.records import Forecast, RungPlan
-from toprung.tuning.spec import AshaScheduler, SweepSpec
+from toprung.tuning.spec import AshaScheduler, NoScheduler, SweepSpec
 
 
 def bracket_rungs(scheduler: AshaScheduler, bracket: int = 0) -> tuple[int, ...]:
@@ -17,6 +17,13 @@ def bracket_rungs(scheduler: AshaScheduler, bracket: int = 0) -> tuple[int, ...]
         rungs.append(step)
         step *= scheduler.reduction_factor
     return (*rungs, scheduler.max_t)
+
+
+def compared_at(scheduler: AshaScheduler | NoScheduler) -> tuple[int, ...]:
+    """The steps at which trials are compared, rising, the last that of a full training; none without early stopping."""
+    if not isinstance(scheduler, AshaScheduler):
+        return ()
+    return tuple(sorted({step for bracket in range(scheduler.brackets) for step in bracket_rungs(scheduler, bracket)}))
 
 
 def num_trials(spec: SweepSpec) -> int | None:

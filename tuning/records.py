@@ -9,8 +9,10 @@ All are frozen pydantic models; times are timezone-aware UTC. Sweep states:
 Trial states:
 
     pending --f--> running --g--> completed   reached max_t, or returned by itself
-                      |-----h--> pruned      stopped by the scheduler
-                      |-----i--> failed      see FailureKind
+       ^  ^           |-----h--> pruned      stopped by the scheduler
+       |  |           |-----i--> failed      see FailureKind
+       |  '---k-------|                      its attempt was lost, another follows
+       '--m-- paused <-l-'                   waits at a rung; promoted (m), or pruned (h) when nothing more will be
        |------------j--------> cancelled     the sweep ended first (cancel, budget, target)
 
 A finished state never changes again. Each change is one event.
@@ -43,6 +45,7 @@ class SweepState(StrEnum):
 class TrialState(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETED = "completed"
     PRUNED = "pruned"
     FAILED = "failed"
@@ -66,8 +69,16 @@ TRIAL_TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
     ),
     # running -> pending: a lost attempt waits for its next one
     TrialState.RUNNING: frozenset(
-        {TrialState.PENDING, TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED}
+        {
+            TrialState.PENDING,
+            TrialState.PAUSED,
+            TrialState.COMPLETED,
+            TrialState.PRUNED,
+            TrialState.FAILED,
+            TrialState.CANCELLED,
+        }
     ),
+    TrialState.PAUSED: frozenset({TrialState.PENDING, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED}),
     TrialState.COMPLETED: frozenset(),
     TrialState.PRUNED: frozenset(),
     TrialState.FAILED: frozenset(),
@@ -89,6 +100,8 @@ class Action(StrEnum):
     """What the scheduler did with a trial at a rung."""
 
     PROMOTE = "promote"
+    PAUSE = "pause"
+    """It waits at the rung, and goes on once it is among the best."""
     STOP = "stop"
 
 

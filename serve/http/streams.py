@@ -128,7 +128,7 @@ async def _until(news: asyncio.Event, timeout_s: float) -> None:
 
 def has_ended(trial: Trial, attempt: int) -> bool:
     """Whether an attempt of the trial is over."""
-    waits_again = trial.state is TrialState.PENDING and trial.attempt == attempt
+    waits_again = trial.state in (TrialState.PENDING, TrialState.PAUSED) and trial.attempt == attempt
     return trial.state.finished or trial.attempt > attempt or waits_again
 
 

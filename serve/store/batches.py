@@ -15,7 +15,7 @@ from toprung.serve.store.rows import decision_row, result_row
 from toprung.serve.store.sweeps import no_sweep
 from toprung.serve.store.tables import decisions, results, sweeps, trials
 from toprung.serve.store.tables import events as event_table
-from toprung.tuning.records import Batch, Decision, Result, SweepState, Trial
+from toprung.tuning.records import Action, Batch, Decision, Result, SweepState, Trial
 
 
 def write(database: Database, connection: Connection, batch: Batch) -> None:
@@ -121,19 +121,18 @@ def _insert_decisions(
     database: Database, connection: Connection, batch: Batch, before: Mapping[int, Standing]
 ) -> list[Decision]:
     """Insert the decisions that are new; returns these. One may come after the row of the trial that it stopped."""
-    wanted: dict[tuple[int, int], Decision] = {}
+    wanted: dict[tuple[int, int, Action], Decision] = {}
     for decision in batch.decisions:
         standing = before.get(decision.number)
         if standing is None or decision.attempt >= standing.attempt:
-            wanted.setdefault((decision.number, decision.rung), decision)
+            wanted.setdefault((decision.number, decision.rung, decision.action), decision)
     if not wanted:
         return []
-    insert = database.insert(decisions).on_conflict_do_nothing(index_elements=["sweep_id", "number", "rung"])
+    keyed_by = ["sweep_id", "number", "rung", "action"]
+    insert = database.insert(decisions).on_conflict_do_nothing(index_elements=keyed_by)
     rows = [decision_row(batch.sweep_id, decision) for decision in wanted.values()]
-    new = {
-        (number, rung)
-        for number, rung in connection.execute(insert.returning(decisions.c.number, decisions.c.rung), rows)
-    }
+    returning = insert.returning(decisions.c.number, decisions.c.rung, decisions.c.action)
+    new = {(number, rung, Action(action)) for number, rung, action in connection.execute(returning, rows)}
     return [decision for key, decision in wanted.items() if key in new]
 
 

@@ -34,9 +34,12 @@ class Standing:
         return not self.state.finished and attempt >= self.attempt
 
 
+_PHASES = {TrialState.RUNNING: 0, TrialState.PAUSED: 1, TrialState.PENDING: 2}
+
+
 def _place(standing: Standing) -> tuple[float, ...]:
-    """Places of one trial in the order of time: an attempt runs, then waits for the next one or is finished."""
-    phase = 2 if standing.state.finished else 1 if standing.state is TrialState.PENDING else 0
+    """Places of one trial in the order of time: an attempt runs, may pause, waits for the next one or is finished."""
+    phase = 3 if standing.state.finished else _PHASES[standing.state]
     return standing.attempt, phase, standing.step, standing.gpu_hours, standing.checkpoint_step
 
 

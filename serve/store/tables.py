@@ -163,7 +163,8 @@ decisions = Table(
     Column("places", Integer, nullable=False),
     Column("decided_at", Utc, nullable=False),
     ForeignKeyConstraint(["sweep_id", "number"], [trials.c.sweep_id, trials.c.number]),
-    UniqueConstraint("sweep_id", "number", "rung"),
+    # a trial that waits at a rung may be promoted or stopped there later
+    UniqueConstraint("sweep_id", "number", "rung", "action"),
     Index(None, "sweep_id", "id"),
     sqlite_autoincrement=True,
 )

@@ -166,6 +166,33 @@ def test_a_killed_controller_loses_nothing(submit: Submit) -> None:
         assert steps == list(range(1, trial.record.step + 1)), "no step is missing or doubled"
 
 
+def test_a_service_that_is_stopped_keeps_what_its_sweeps_reached(tmp_path: Path) -> None:
+    first = Service(tmp_path / "home", "--num-cpus", "1")
+    spec = {
+        "name": "interrupted",
+        "trainable": "trainables:saves_for_ever",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+        "budget": {"trials": 2},
+    }
+    try:
+        sweep = first.client.submit(spec, code=Path(__file__).parent / "userland")
+        until(lambda: any(t.record.step > 3 for t in sweep.trials()), timeout_s=90, what="some results")
+    finally:
+        first.stop()
+
+    second = Service(tmp_path / "home", "--num-cpus", "1")
+    try:
+        sweep = second.client.sweep("interrupted")
+        assert sweep.state is SweepState.CANCELLED
+        assert "the service was stopped" in (sweep.record.reason or "")
+        best = sweep.best()
+        folder = best.download_checkpoint(tmp_path / "best")
+        assert json.loads((folder / "state.json").read_text())["step"] == best.record.best_step
+    finally:
+        second.stop()
+
+
 def listening(process: psutil.Process) -> list[Any]:
     """The addresses that a process listens on; none if it has just ended."""
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -43,6 +43,55 @@ def test_a_sweep_with_asha(submit: Submit) -> None:
     assert (record.best.number, record.best.value) == (best.number, best.value)
 
 
+PROMOTE = {"type": "asha", "max_t": 9, "grace_period": 1, "reduction_factor": 3, "mode": "promote"}
+
+
+@pytest.mark.parametrize("trainable", ["learns", "Learns"])
+def test_trials_pause_at_rungs_and_the_best_go_on(submit: Submit, trainable: str) -> None:
+    sweep = submit(trainable, scheduler=PROMOTE, budget={"trials": 9}, concurrency=2)
+
+    assert sweep.state is SweepState.SUCCEEDED, sweep.record.reason
+    trials = [trial.record for trial in sweep.trials()]
+    assert {trial.state for trial in trials} == {TrialState.COMPLETED, TrialState.PRUNED}
+    decisions = list(sweep.decisions())
+    for trial in trials:
+        results = sweep.trial(trial.number).results()
+        assert [r.step for r in results] == list(range(1, trial.step + 1)), "no step is missing or doubled"
+        if "count" in trial.metrics:
+            assert trial.metrics["count"] == trial.step, "it went on from its checkpoint"
+    waited = {d.number for d in decisions if d.action is Action.PAUSE}
+    went_on = {d.number for d in decisions if d.action is Action.PROMOTE}
+    assert len(waited & went_on) >= 1, "at least one was paused and promoted later"
+    for trial in trials:
+        assert (trial.attempt > 1) == (trial.number in waited & went_on)
+    best = min(trials, key=lambda trial: 1.0 / (1 + trial.params["x"]))
+    assert best.state is TrialState.COMPLETED, "who leads every rung is trained to the end"
+
+
+def test_trials_without_checkpoints_are_stopped_instead_of_paused(submit: Submit) -> None:
+    sweep = submit("good", scheduler=PROMOTE, budget={"trials": 6})
+
+    assert sweep.state is SweepState.SUCCEEDED, sweep.record.reason
+    assert {d.action for d in sweep.decisions()} == {Action.PROMOTE, Action.STOP}
+    (warning,) = [event.data["message"] for event in sweep.events() if event.type == "warning"]
+    assert "no checkpoint by step 1" in warning
+
+
+@pytest.mark.parametrize(("algorithm", "trials"), [("grid", 3), ("cmaes", 4)])
+def test_other_searches(submit: Submit, algorithm: str, trials: int) -> None:
+    x = {"type": "float", "low": 0.0, "high": 1.0, "step": 0.5}
+    sweep = submit(
+        "good",
+        name=f"by-{algorithm}",
+        parameters={"x": x, "y": {"type": "float", "low": 0, "high": 1}} if algorithm == "cmaes" else {"x": x},
+        search={"algorithm": algorithm, "seed": 0},
+        budget={"trials": 4},
+    )
+
+    assert sweep.state is SweepState.SUCCEEDED, sweep.record.reason
+    assert sum(sweep.record.trials.values()) == trials
+
+
 def test_a_function_that_raises(submit: Submit) -> None:
     sweep = submit("raises")
 

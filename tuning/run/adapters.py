@@ -13,10 +13,11 @@ import ray
 from ray import cloudpickle
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from toprung.tuning.records import Action, CheckpointRef, Failure, FailureKind, TrialState, utc_now
+from toprung.tuning.records import Action, CheckpointRef, Decision, Failure, FailureKind, TrialState, utc_now
 from toprung.tuning.run.failure import failure_of
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import metrics_of, objective_failure, reaches_target, scalar
@@ -48,21 +49,34 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         metric = ledger.spec.metric
         super().__init__(metric=metric.name, mode="min" if metric.goal == "minimize" else "max")
+        self._ended = False
         self._ledger = ledger
         self._search = search
         self._asha = asha
         self._share = share
         self._num_trials = num_trials
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether no new trial will come."""
+        return self._ended or (self._num_trials is not None and self._ledger.num_trials >= self._num_trials)
+
+    @property
+    def has_place(self) -> bool:
+        """Whether the sweep may run one more trial at the moment."""
+        return self._ledger.num_live < self._share()
+
     def suggest(self, trial_id: str) -> Any:
         ledger = self._ledger
         number = ledger.num_trials
-        if ledger.stop_reason is not None or (self._num_trials is not None and number >= self._num_trials):
+        if ledger.stop_reason is not None or self.exhausted:
             return Searcher.FINISHED
-        if ledger.num_live >= self._share():
+        # a paused trial that may go on comes before a new one
+        if not self.has_place or (self._asha is not None and self._asha.next_up() is not None):
             return None
         params = self._search.ask(number)
         if params is None:
+            self._ended = True
             return Searcher.FINISHED
         config = ledger.spec.space.config(params)
         ledger.open(number, params, config, self._asha.bracket(number) if self._asha else 0)
@@ -79,18 +93,38 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
 
 class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Stops a trial that ASHA stops, that reached `max_t`, or whose objective is missing or not finite.
+    """Pauses or stops a trial as ASHA decides; stops one that reached `max_t` or whose objective can't be compared.
+
+    Args:
+        pausable: whether trials can be resumed; None: if they report checkpoints.
 
     Attributes:
         verdicts: by trial number, how a trial that was stopped here ends.
     """
 
-    def __init__(self, ledger: Ledger, search: Search, asha: Asha | None) -> None:
+    def __init__(
+        self, ledger: Ledger, search: Search, asha: Asha | None, searcher: SweepSearcher, pausable: bool | None
+    ) -> None:
         super().__init__()
         self._ledger = ledger
         self._search = search
         self._asha = asha
+        self._searcher = searcher
+        self._pausable = pausable
+        self._trials: dict[int, TuneTrial] = {}
         self.verdicts: dict[int, Verdict] = {}
+
+    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._trials[number_of(trial)] = trial
+
+    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._forget(trial)
+
+    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
+        self._trials.pop(number_of(trial), None)
+
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._forget(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         number, spec = number_of(trial), self._ledger.spec
@@ -100,25 +134,80 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
             return self._stop(number, (TrialState.FAILED, None, failure))
         value = float(scalar(result[spec.metric.name]))
         self._search.observe(number, step, value)
+        if self._asha is not None and self._asha.mode == "promote":
+            self._check_pausable(trial, result)
+        record = self._ledger[number]
+        decision = None
+        if self._asha is not None:
+            decision = self._asha.decide(number, record.attempt, record.bracket, step, value)
+        if decision is not None:
+            self._ledger.decided(decision)
         if reaches_target(spec.metric, value):
             self._ledger.stop(f"the target {spec.metric.target:g} was reached by trial {number} at step {step}")
             return self._stop(number, (TrialState.COMPLETED, f"reached the target {spec.metric.target:g}", None))
         max_t = spec.scheduler.max_t
         if max_t is not None and step >= max_t:
             return self._stop(number, (TrialState.COMPLETED, f"reached max_t, {max_t} steps", None))
-        return self._at_rung(number, step, value)
-
-    def _at_rung(self, number: int, step: int, value: float) -> str:
-        if self._asha is None:
+        if decision is None or decision.action is Action.PROMOTE:
             return str(TrialScheduler.CONTINUE)
-        record = self._ledger[number]
-        decision = self._asha.decide(number, record.attempt, record.bracket, step, value)
-        if decision is None:
-            return str(TrialScheduler.CONTINUE)
-        self._ledger.decided(decision)
-        if decision.action is Action.PROMOTE:
-            return str(TrialScheduler.CONTINUE)
+        if decision.action is Action.PAUSE:
+            self._ledger.paused(number, in_words(decision))
+            return str(TrialScheduler.PAUSE)
         return self._stop(number, (TrialState.PRUNED, in_words(decision), None))
+
+    def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
+        """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""
+        if self._asha is None or self._ledger.stop_reason is not None or not self._searcher.has_place:
+            return None
+        if self._searcher.exhausted:
+            self._asha.no_more_trials()
+        number = self._asha.next_up()
+        if number is not None:
+            # one that was just told to pause still saves its checkpoint
+            return self._resume(self._asha.promote()) if self._trials[number].status == TuneTrial.PAUSED else None
+        if self._searcher.exhausted and self._ledger.num_live == 0:
+            self._dismiss(tune_controller)
+        return None
+
+    def _dismiss(self, tune_controller: Any) -> None:
+        """Nothing runs and nothing new comes: Tune would wait for the paused trials for ever."""
+        assert self._asha is not None
+        if any(self._trials[number].status != TuneTrial.PAUSED for number in self._asha.waiting()):
+            return
+        for decision in self._asha.dismiss():
+            self._ledger.decided(decision)
+            self.verdicts[decision.number] = (TrialState.PRUNED, in_words(decision), None)
+            tune_controller.stop_trial(self._trials[decision.number])
+
+    def _resume(self, decision: Decision | None) -> TuneTrial:
+        assert decision is not None
+        self._ledger.decided(decision)
+        self._ledger.resumed(decision.number)
+        trial = self._trials[decision.number]
+        trial.config[IDENTITY]["attempt"] = self._ledger[decision.number].attempt + 1
+        return trial
+
+    def _check_pausable(self, trial: TuneTrial, result: dict[str, Any]) -> None:
+        """Without a checkpoint a trial would begin anew: the sweep then stops trials instead."""
+        assert self._asha is not None
+        step = int(result["training_iteration"])
+        if not self._asha.is_rung(self._ledger[number_of(trial)].bracket, step):
+            return
+        has_checkpoint = result.get(SHOULD_CHECKPOINT, False) or trial.has_checkpoint()
+        if self._pausable if self._pausable is not None else has_checkpoint:
+            return
+        self._asha.give_up_pausing()
+        self._ledger.warn(
+            f"trials are stopped at rungs instead of paused (scheduler.mode: stop): trial {number_of(trial)} had "
+            f"reported no checkpoint by step {step}, so it could not go on later. Report one with the result at each "
+            "rung: tune.report(metrics, checkpoint=…)."
+        )
+
+    def _forget(self, trial: TuneTrial) -> None:
+        number = number_of(trial)
+        self._trials.pop(number, None)
+        if self._asha is not None:
+            self._asha.leave(number)
 
     def _stop(self, number: int, verdict: Verdict) -> str:
         self.verdicts[number] = verdict
@@ -207,7 +296,13 @@ class Recorder(Callback):  # type: ignore[misc]
             _remove(latest.checkpoint)
         for other in self._ledger.ended(number, state, reason=reason, failure=failure, checkpoint=reference):
             _remove(self._kept.pop(other))
-        self._search.tell(number, state)
+        self._search.tell(number, _told(state, failure))
+
+
+def _told(state: TrialState, failure: Failure | None) -> TrialState:
+    """What the search is told: a lost node says nothing about a configuration."""
+    lost = failure is not None and failure.kind in (FailureKind.NODE_LOST, FailureKind.PREEMPTED)
+    return TrialState.CANCELLED if lost else state
 
 
 def _error_of(trial: TuneTrial) -> BaseException | None:

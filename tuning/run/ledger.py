@@ -74,7 +74,7 @@ class Ledger:
 
     @property
     def num_live(self) -> int:
-        """Trials that are pending or running."""
+        """Trials that are pending or running; paused ones are not."""
         return len(self._live)
 
     def open(self, number: int, params: Mapping[str, Any], config: Mapping[str, Any], bracket: int) -> None:
@@ -105,6 +105,19 @@ class Ledger:
                 started_at=trial.started_at or utc_now(),
                 reason=None,
             )
+
+    def paused(self, number: int, reason: str) -> None:
+        """It waits at a rung and holds no resources."""
+        with self._lock:
+            self._charge(number)
+            self._live.discard(number)
+            self._update(number, state=TrialState.PAUSED, reason=reason)
+
+    def resumed(self, number: int) -> None:
+        """A paused trial is wanted again: its next attempt follows."""
+        with self._lock:
+            self._live.add(number)
+            self._update(number, state=TrialState.PENDING, reason=None)
 
     def lost_attempt(self, number: int, reason: str) -> None:
         """The present attempt failed and another one follows."""

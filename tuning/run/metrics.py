@@ -71,7 +71,8 @@ def reaches_target(metric: Metric, value: float) -> bool:
 
 def _flat(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in result.items():
-        if not prefix and (key in _NOT_METRICS or key.startswith("__")):
+        # Tune hands some results over flat already: config/lr
+        if not prefix and (key.partition("/")[0] in _NOT_METRICS or key.startswith("__")):
             continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}/")

@@ -12,6 +12,7 @@ import math
 import threading
 import time
 import traceback
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,16 +28,17 @@ from ray.tune import (
 from ray.tune.registry import register_trainable
 
 from toprung.errors import InvalidSpec
-from toprung.tuning.plan import num_trials
+from toprung.tuning.plan import compared_at, num_trials
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import Recorder, SweepScheduler, SweepSearcher, SweepStopper
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.resources import bundle, missing, slots
 from toprung.tuning.run.service import Service
-from toprung.tuning.run.trainable import host, load, saves_checkpoints
+from toprung.tuning.run.trainable import can_be_resumed, host, load
 from toprung.tuning.schedule import Asha
 from toprung.tuning.search import Search
 from toprung.tuning.spec import AshaScheduler, Resources, SweepSpec
+from toprung.tuning.spec import Search as SearchSpec
 
 logger = logging.getLogger(__name__)
 
@@ -100,12 +102,14 @@ class Runner:
         target = load(spec.trainable)
         if slots(spec.resources) == 0 and not self._wait:
             return SweepState.FAILED, f"no node of this cluster can hold a trial: {missing(spec.resources)}"
-        search = Search(spec)
+        seeded = _seeded(spec.search, self._ledger.sweep_id)
+        search = Search(spec.space, spec.metric.goal, seeded, compared_at(spec.scheduler))
         asha = None
         if isinstance(spec.scheduler, AshaScheduler):
-            asha = Asha(spec.scheduler, spec.metric.goal, spec.search.seed)
-        scheduler = SweepScheduler(self._ledger, search, asha)
+            asha = Asha(spec.scheduler, spec.metric.goal, seeded.seed)
         count = num_trials(spec)
+        searcher = SweepSearcher(self._ledger, search, asha, _share(spec), count)
+        scheduler = SweepScheduler(self._ledger, search, asha, searcher, can_be_resumed(target))
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
         hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id))
@@ -116,7 +120,7 @@ class Runner:
                 metric=spec.metric.name,
                 mode="min" if spec.metric.goal == "minimize" else "max",
                 num_samples=-1 if count is None else count,
-                search_alg=SweepSearcher(self._ledger, search, asha, _share(spec), count),
+                search_alg=searcher,
                 scheduler=scheduler,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: f"{trial.config['__toprung__']['number']:06d}",
@@ -140,7 +144,7 @@ class Runner:
             num_to_keep=1,  # the best; Tune keeps the latest beside it, to resume from
             checkpoint_score_attribute=metric.name,
             checkpoint_score_order="min" if metric.goal == "minimize" else "max",
-            checkpoint_frequency=1 if saves_checkpoints(target) else 0,
+            checkpoint_frequency=1 if can_be_resumed(target) else 0,
         )
 
     # ---- what goes to the service
@@ -180,6 +184,11 @@ def _share(spec: SweepSpec) -> Callable[[], int]:
         return last[1]
 
     return share
+
+
+def _seeded(search: SearchSpec, sweep_id: str) -> SearchSpec:
+    """Without a seed, one that is the sweep's own: after a restart the proposals go on as they would have."""
+    return search if search.seed is not None else search.model_copy(update={"seed": zlib.crc32(sweep_id.encode())})
 
 
 def placement(resources: Resources) -> PlacementGroupFactory:

@@ -66,9 +66,11 @@ def host(target: Any, sink: Sink) -> type[Trainable]:
     return _host_class(target, sink) if inspect.isclass(target) else _host_function(target, sink)
 
 
-def saves_checkpoints(target: Any) -> bool:
-    """Whether a class trainable implements `save_checkpoint`; functions report checkpoints by themselves."""
-    return isinstance(target, type) and getattr(target, "save_checkpoint", None) is not Trainable.save_checkpoint
+def can_be_resumed(target: Any) -> bool | None:
+    """Whether a class trainable implements `save_checkpoint`; None for a function, whose reports will tell."""
+    if not isinstance(target, type):
+        return None
+    return getattr(target, "save_checkpoint", None) is not Trainable.save_checkpoint
 
 
 def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:

@@ -55,8 +55,8 @@ class AshaScheduler(Model):
     """η: rungs are η times apart, and 1/η of the trials pass each."""
     brackets: int = Field(default=1, ge=1)
     """Trials are split over this many ladders, each of which starts η times later than the one before."""
-    mode: Literal["stop"] = "stop"
-    """What happens to a trial that does not pass a rung."""
+    mode: Literal["promote", "stop"] = "stop"
+    """What happens to a trial that does not pass a rung: it is stopped, or it pauses and may be promoted later."""
 
     @model_validator(mode="after")
     def _valid(self) -> Self:

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from toprung.errors import InvalidSpec, Problem
@@ -50,7 +51,7 @@ class SearchSpace:
         """Whether a parameter exists, given the values of those before it."""
         return _active(self._by_name[name], params)
 
-    @property
+    @cached_property
     def _by_name(self) -> dict[str, Parameter]:
         return {parameter.name: parameter for parameter in self.parameters}
 

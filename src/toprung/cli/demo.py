@@ -47,7 +47,7 @@ def demo(
         session.url = service.url
         session.say(f"Toprung is up at {service.url}")
         sweep = _submit(session)
-        stream(session, sweep)
+        stream(session, sweep, leaving="Ctrl-C ends the demo")
         summarise(session, sweep)
         if sweep.state != "succeeded":
             raise typer.Exit(ENDED_BADLY)
@@ -96,7 +96,10 @@ def _free_port() -> int:
 def _submit(session: Session) -> SweepHandle:
     with as_file(files(EXAMPLE) / "sweep.yaml") as spec:
         session.say(f"Submitting {spec}\n")
-        return session.client.submit(spec)
+        sweep = session.client.submit(spec)
+    if session.as_json:
+        session.emit({"type": "submitted", "sweep": sweep.record.model_dump(mode="json")})
+    return sweep
 
 
 def _show_model(session: Session, sweep: SweepHandle) -> None:

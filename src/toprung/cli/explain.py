@@ -82,7 +82,7 @@ def story(trial: Trial, metric: str) -> list[str]:
     elif trial.reason:
         told.append(trial.reason)
     if trial.attempt > 1:
-        told.append(f"{trial.attempt} attempts were made")
+        told.append(f"{trial.attempt} attempts: it was paused or tried again in between")
     if trial.started_at is not None and trial.ended_at is not None:
         where = f" on {trial.node}" if trial.node else ""
         told.append(f"trained for {duration((trial.ended_at - trial.started_at).total_seconds())}{where}")

@@ -13,7 +13,6 @@ import yaml
 from toprung.cli.session import Session, command
 from toprung.cli.sweeps import SweepArgument
 from toprung.cli.tables import print_best, print_trials
-from toprung.errors import NotFound
 
 PANEL = "Trials"
 TrialArgument = Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="The trial's number.")]
@@ -21,6 +20,7 @@ TrialArgument = Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="The 
 
 class TrialStateName(StrEnum):
     pending = "pending"
+    paused = "paused"
     running = "running"
     completed = "completed"
     pruned = "pruned"
@@ -70,7 +70,7 @@ def best(
         session.emit({"items": [item.model_dump(mode="json") for item in found]})
         return
     if not found:
-        raise NotFound(f"No trial of {handle.name} has reported {handle.record.spec.metric.name} yet.")
+        handle.best()  # raises, and says why
     print_best(session.out, handle.record, found)
     session.out.print(f"\ntrial {found[0].trial.number} leads: {found[0].why}", style="dim")
 

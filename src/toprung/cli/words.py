@@ -13,6 +13,7 @@ STATE_STYLES = {
     "queued": "dim",
     "pending": "dim",
     "running": "cyan",
+    "paused": "blue",
     "succeeded": "green",
     "completed": "green",
     "pruned": "yellow",
@@ -101,7 +102,7 @@ def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-_AT_RUNG = re.compile(r"stopped at (rung \d+): .*(rank \d+ of \d+)")
+_AT_RUNG = re.compile(r"(?:stopped|waits) at (rung \d+): .*(rank \d+ of \d+)")
 
 
 def short_reason(reason: str | None) -> str:

@@ -21,7 +21,18 @@ from toprung.client.packing import CodeFile, Package, pack
 from toprung.client.streams import events, log_text
 from toprung.client.submission import Source, prepare, with_code
 from toprung.errors import Conflict, NotFound
-from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Page, Result, Sweep, SweepState, Trial
+from toprung.tuning.records import (
+    BestTrial,
+    Decision,
+    Event,
+    Forecast,
+    Page,
+    Result,
+    Sweep,
+    SweepState,
+    Trial,
+    TrialState,
+)
 from toprung.tuning.spec import SweepSpec
 
 T = TypeVar("T", bound=BaseModel)
@@ -32,6 +43,13 @@ _RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Resu
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 _FIRST_POLL_S, _SLOWEST_POLL_S = 0.1, 1.0
+
+
+def no_best(sweep: Sweep) -> NotFound:
+    """The error where no trial can be called the best."""
+    failed = sweep.trials.get(TrialState.FAILED, 0)
+    but = f"; the {failed:,} that failed don't count" if failed else ""
+    return NotFound(f"No trial of {sweep.name} has a value of {sweep.spec.metric.name} yet{but}.")
 
 
 class Service:
@@ -105,7 +123,7 @@ class Service:
     def best_one(self, sweep: Sweep) -> Op[Trial]:
         found = yield from self.best(sweep.id, 1)
         if not found:
-            raise NotFound(f"No trial of {sweep.name} has reported {sweep.spec.metric.name} yet.")
+            raise no_best(sweep)
         return found[0].trial
 
     def decisions(self, sweep_id: str, number: int | None) -> Flow[Decision]:

@@ -72,6 +72,37 @@ def saves_for_ever(config: dict[str, Any]) -> None:
         time.sleep(0.1)
 
 
+def learns(config: dict[str, Any]) -> None:
+    """As `good`, with a checkpoint per step, from which it goes on."""
+    start, checkpoint = 0, tune.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = json.loads((Path(folder) / "state.json").read_text())["step"]
+    for step in range(start + 1, 10):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
+            loss = 1.0 / (step * (1 + config["x"]))
+            tune.report({"loss": loss}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+class Learns(tune.Trainable):  # type: ignore[misc]  # Ray is not typed here
+    """The same as a class."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.x = config["x"]
+        self.count = 0
+
+    def step(self) -> dict[str, Any]:
+        self.count += 1
+        return {"loss": 1.0 / (self.count * (1 + self.x)), "count": self.count}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        (Path(checkpoint_dir) / "count.json").write_text(json.dumps({"count": self.count}))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.count = json.loads((Path(checkpoint_dir) / "count.json").read_text())["count"]
+
+
 def talks(config: dict[str, Any]) -> None:
     print(f"hello from x = {config['x']}")
     tune.report({"loss": 0.5, "env": os.environ.get("GREETING", "")})

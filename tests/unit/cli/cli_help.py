@@ -85,8 +85,9 @@ class Story:
             "trial.results", number=number, step=step, count=1, value=value, metrics={"val_loss": value, **metrics}
         )
 
-    def decision(self, number: int, rung: int, action: str) -> Event:
-        return self.event("decision", number=number, rung=rung, action=action, rank=7, seen=9, cutoff=0.35)
+    def decision(self, number: int, rung: int, action: str, *, seen: int = 9) -> Event:
+        grounds = {"bracket": 0, "rank": 7, "seen": seen, "cutoff": 0.35}
+        return self.event("decision", number=number, rung=rung, action=action, **grounds)
 
 
 @dataclass

@@ -25,7 +25,7 @@ def busy_view(num_running: int = 3, num_pruned: int = 20, **fields: object) -> S
         view.apply(story.starts(number))
         view.apply(story.result(number, 1, value, accuracy=1 - value / 2))
         if number >= num_running:
-            view.apply(story.decision(number, 1, "stop"))
+            view.apply(story.decision(number, 1, "stop", seen=num_pruned))
             reason = f"stopped at rung 1: {value:.2f}, cutoff 0.35, rank 7 of 9"
             view.apply(story.trial(number, "pruned", step=1, value=value, best_step=1, reason=reason))
     return view
@@ -41,7 +41,7 @@ def test_what_matters_is_there() -> None:
     assert "40%" in text
     assert "best val_loss 0.1000 (trial 0, step 1)" in text
     assert "rung  1 ▏20 seen 0 on  27 ▏0 finished" in text
-    assert "rung 1: rank 7 of 9" in text
+    assert "rung 1: rank 7 of 20" in text
 
 
 def test_running_trials_come_first_then_the_best() -> None:

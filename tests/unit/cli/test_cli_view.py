@@ -64,10 +64,23 @@ def test_rungs_come_from_decisions() -> None:
     story = Story()
     view = fold(
         SweepView(make_sweep()),
-        *(story.decision(number, 1, "promote" if number == 2 else "stop") for number in range(3)),
-        story.decision(2, 3, "stop"),
+        story.decision(0, 1, "pause", seen=1),
+        story.decision(1, 1, "stop", seen=2),
+        story.decision(2, 1, "promote", seen=3),
+        story.decision(2, 3, "stop", seen=1),
+        story.decision(0, 1, "promote", seen=3),
     )
-    assert {rung: (count.seen, count.promoted) for rung, count in view.rungs.items()} == {1: (3, 1), 3: (1, 0)}
+    seen = {rung: (count.seen, count.promoted) for rung, count in view.rungs.items()}
+    assert seen == {1: (3, 2), 3: (1, 0)}, "a trial that paused and was promoted later is one trial"
+
+
+def test_a_paused_trial_waits_apart_from_those_that_run() -> None:
+    story = Story()
+    view = fold(SweepView(make_sweep()), story.starts(0), story.starts(1), story.trial(0, "paused", step=3))
+    assert [row.number for row in view.live_rows()] == [1]
+    assert [row.number for row in view.paused_rows()] == [0]
+    assert view.counts["paused"] == 1
+    assert view.finished == 0
 
 
 def test_counts_are_the_records_until_the_history_is_read() -> None:

@@ -145,7 +145,7 @@ def test_no_best_trial_yet(connect: Connect) -> None:
     handle = connect(behind(lambda _: answer({"items": []}))).sweep("swp_1")
 
     assert handle.best(3) == []
-    with pytest.raises(NotFound, match="No trial of digits has reported loss yet"):
+    with pytest.raises(NotFound, match="No trial of digits has a value of loss yet"):
         handle.best()
 
 

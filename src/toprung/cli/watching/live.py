@@ -52,7 +52,7 @@ def _best_line(view: SweepView, now: datetime) -> Text:
     else:
         line.append(f"best {view.metric} ").append(number(view.best.value), "bold green")
         line.append(f" (trial {view.best.number}, step {view.best.best_step})")
-    shown = [(state, view.counts[state]) for state in ("running", "pruned", "failed", "cancelled")]
+    shown = [(state, view.counts[state]) for state in ("running", "paused", "pruned", "failed", "cancelled")]
     for state, count in shown:
         if count:
             line.append("  ").append(f"{count:,} {state}", STATE_STYLES[state])
@@ -78,7 +78,7 @@ def _foot(view: SweepView) -> list[Text]:
     if not view.caught_up:
         lines.append(Text("reading the history …", "dim"))
     elif view.state not in SWEEP_FINISHED:
-        lines.append(Text("Ctrl-C leaves; the sweep goes on", "dim"))
+        lines.append(Text(view.leaving, "dim"))
     return lines
 
 
@@ -103,9 +103,9 @@ class Column:
 
 
 def sections(view: SweepView, rows: int) -> list[tuple[str, list[Row]]]:
-    """Which trials are worth a line: those that run, the best, then the latest that ended; `rows` in all."""
+    """Which trials are worth a line: those that run, the best, the latest that ended or paused; `rows` in all."""
     live = view.live_rows()
-    recent = [row for row in view.recent_rows() if row.state in FINISHED]
+    recent = [row for row in view.recent_rows() if row.state in FINISHED] or view.paused_rows()
     live = live[: max(rows - 6, rows // 2)] if len(live) > rows // 2 else live
     shown = {row.number for row in live}
     left = rows - len(live)
@@ -113,7 +113,7 @@ def sections(view: SweepView, rows: int) -> list[tuple[str, list[Row]]]:
     best = best[: max(1, left - min(RECENT_ROWS, len(recent)))] if left > 0 else []
     shown |= {row.number for row in best}
     latest = [row for row in recent if row.number not in shown][: max(0, left - len(best))]
-    found = [("running", live), ("best", best), ("ended last", latest)]
+    found = [("running", live), ("best", best), ("ended last" if view.recent_rows() else "at a rung", latest)]
     return [(title, chosen) for title, chosen in found if chosen]
 
 
@@ -178,7 +178,7 @@ def _note(row: Row) -> str:
         return sparkline(row.history)
     if row.state == "failed":
         return row.failure or row.reason or ""
-    if row.state == "pruned" and row.verdict:
+    if row.state in ("pruned", "paused") and row.verdict:
         return row.verdict
     return short_reason(row.reason) if row.state != "completed" else ""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REFRESH_PER_S = 4
 FROM_THE_START = 0
 SUMMARY_TRIALS = 5
+GOES_ON = "Ctrl-C leaves; the sweep goes on"
 
 
 def watch(session: Session, sweep: SweepHandle) -> bool:
@@ -42,12 +43,12 @@ def watch(session: Session, sweep: SweepHandle) -> bool:
     return True
 
 
-def stream(session: Session, sweep: SweepHandle) -> None:
-    """Show what happens until the sweep has ended."""
+def stream(session: Session, sweep: SweepHandle, leaving: str = GOES_ON) -> None:
+    """Show what happens until the sweep has ended; `leaving` says what Ctrl-C does."""
     if session.as_json:
         _as_json(session, sweep)
     elif session.out.is_terminal:
-        _live(session, sweep)
+        _live(session, sweep, leaving)
     else:
         _lines(session, sweep)
 
@@ -79,16 +80,18 @@ def _as_json(session: Session, sweep: SweepHandle) -> None:
 
 
 def _lines(session: Session, sweep: SweepHandle) -> None:
-    view = SweepView(sweep.record)
+    # told from the beginning, so it begins with nothing
+    view = SweepView(sweep.record.model_copy(update={"trials": {}, "ended_at": None}))
     out = session.out
     for event in sweep.events(after=FROM_THE_START):
         for change in view.apply(event):
             out.print(plain.line(view, change))
 
 
-def _live(session: Session, sweep: SweepHandle) -> None:
+def _live(session: Session, sweep: SweepHandle, leaving: str) -> None:
     sweep.refresh()
     view = SweepView(sweep.record, sweep.best_trials(20))
+    view.leaving = leaving
     if view.state in SWEEP_FINISHED:
         return
     with _drawing(session, view) as lock:

@@ -17,7 +17,7 @@ from toprung.cli.words import flat
 if TYPE_CHECKING:
     from toprung.tuning.records import BestTrial, Event, Sweep
 
-STATES = ("pending", "running", "completed", "pruned", "failed", "cancelled")
+STATES = ("pending", "running", "paused", "completed", "pruned", "failed", "cancelled")
 FINISHED = frozenset({"completed", "pruned", "failed", "cancelled"})
 SWEEP_FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 KEPT_BEST = 50
@@ -77,11 +77,13 @@ class SweepView:
         self.metric = sweep.spec.metric.name
         self.state = str(sweep.state)
         self.reason = sweep.reason
+        self.leaving = ""
+        """What Ctrl-C does, for the foot of the picture."""
         self.num_trials = sweep.num_trials
         self.created_at = sweep.created_at
         self.started_at = sweep.started_at
         self.ended_at = sweep.ended_at
-        self.rungs: dict[int, RungCount] = {}
+        self._rungs: dict[tuple[int, int], RungCount] = {}
         self.warnings: deque[str] = deque(maxlen=3)
         self.best: Row | None = None
         self.param_names = [parameter.name for parameter in sweep.spec.space.parameters]
@@ -153,8 +155,8 @@ class SweepView:
         return next((row for row in self._recent if row.number == number), None)
 
     def _decision(self, data: dict[str, Any], _at: datetime) -> list[Change]:
-        count = self.rungs.setdefault(int(data["rung"]), RungCount())
-        count.seen += 1
+        count = self._rungs.setdefault((int(data["rung"]), int(data["bracket"])), RungCount())
+        count.seen = max(count.seen, int(data["seen"]))
         count.promoted += data["action"] == "promote"
         trial = int(data["number"])
         if row := self._live.get(trial) or self._just_ended(trial):
@@ -209,7 +211,17 @@ class SweepView:
         """Trials by state. Finished ones only grow, so the larger of record and history is right."""
         counts = {state: max(self._recorded[state], self._folded[state]) for state in FINISHED}
         source = self._folded if self.caught_up else self._recorded
-        return counts | {state: source[state] for state in ("pending", "running")}
+        return counts | {state: source[state] for state in ("pending", "running", "paused")}
+
+    @property
+    def rungs(self) -> dict[int, RungCount]:
+        """By step, over all brackets."""
+        merged: dict[int, RungCount] = {}
+        for (rung, _), count in self._rungs.items():
+            total = merged.setdefault(rung, RungCount())
+            total.seen += count.seen
+            total.promoted += count.promoted
+        return merged
 
     @property
     def caught_up(self) -> bool:
@@ -230,8 +242,14 @@ class SweepView:
         return ranked[:count]
 
     def live_rows(self) -> list[Row]:
-        """Trials that run, the furthest first, then those that wait."""
-        return sorted(self._live.values(), key=lambda row: (row.state != "running", -row.step, row.number))
+        """Trials that run, the furthest first, then those that wait for a worker."""
+        live = [row for row in self._live.values() if row.state != "paused"]
+        return sorted(live, key=lambda row: (row.state != "running", -row.step, row.number))
+
+    def paused_rows(self) -> list[Row]:
+        """Trials that wait at a rung, from the highest rung down."""
+        paused = [row for row in self._live.values() if row.state == "paused"]
+        return sorted(paused, key=lambda row: (-row.step, row.number))
 
     def recent_rows(self) -> list[Row]:
         """Trials that ended, the latest first."""

@@ -31,12 +31,12 @@ class Row:
         return {**asdict(self), "median": self.median, "min": min(self.values), "max": max(self.values)}
 
 
-def arguments(description: str | None) -> argparse.Namespace:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """`--quick` and `--json FILE`, which every benchmark has."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under two minutes on two cores")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
-    return parser.parse_args()
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under two minutes on two cores")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
+    return made
 
 
 def machine() -> dict[str, Any]:

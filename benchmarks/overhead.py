@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import Row, arguments, publish
+from common import Row, parser, publish
 
 from toprung import Client
 from toprung.client import SweepHandle
@@ -201,7 +201,7 @@ def measure(contender: str, size: Size) -> dict[str, float]:
 
 
 def main() -> None:
-    args = arguments(__doc__)
+    args = parser(__doc__).parse_args()
     size = QUICK if args.quick else FULL
     contenders = (DEFAULT, REUSE, NO_FILES, TOPRUNG)
     rounds = [{contender: measure(contender, size) for contender in contenders} for _ in range(size.rounds)]

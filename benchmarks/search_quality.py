@@ -1,0 +1,176 @@
+"""How good the configurations are that a sweep finds: Toprung against stock Ray Tune, in virtual time.
+
+Eight workers, a budget of 30 full trainings in steps, the problems of `problems/`. Each contender runs with the same
+seeds, on the same curves. After 25, 50 and 100 % of the budget the incumbent is the trial with the lowest observed loss
+at the last step of a training (before there is one: of all), and its regret is its noise-free loss at the last step,
+normalised so that 0 is the problem's optimum and 1 a random configuration's.
+
+    ray               tune's ASHAScheduler and OptunaSearch, their real classes
+    random stop       random search with Toprung's ASHA
+    toprung stop      TPE by rung, mode: stop
+    toprung promote   TPE by rung, mode: promote
+
+Methods are chosen on the problems of TUNE (`--tune`); figures are those of REPORT. Two settings: grace 3, η 3 and Ray's
+defaults, grace 1, η 4.
+
+Summary: `regret_ratio_vs_ray`, the geometric mean over problems and both settings of the final regret's ratio to Ray's,
+for Toprung's default mode; below 1 Toprung is better. `epochs_frac_to_ray_final`: the part of the budget after which
+its regret is as low as Ray's at the end, the median over problems.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import sys
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core; set before numpy loads
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from common import Row, parser, publish
+from problems import REPORT, TUNE, load, regret, space
+
+from toprung.tuning.simulate import Strategy, ToprungStrategy, simulate
+from toprung.tuning.spec import AshaScheduler, spec_from
+
+WORKERS, FULL_TRAININGS = 8, 30
+SETTINGS = {"grace 3, η 3": (3, 3), "grace 1, η 4": (1, 4)}
+RAY = "ray"
+TOPRUNG = {
+    "random stop": ("random", "stop"),
+    "toprung stop": ("tpe", "stop"),
+    "toprung promote": ("tpe", "promote"),
+}
+MARKS = 40
+"""Places of the budget at which the regret is looked at; the last is the end."""
+TINY = 1e-3
+"""Added to regrets before ratios are taken: below it differences are noise."""
+
+
+@dataclass(frozen=True)
+class Run:
+    contender: str
+    setting: str
+    problem: str
+    seed: int
+
+
+def regrets(run: Run) -> list[float]:
+    """The incumbent's regret at each of the `MARKS`."""
+    warnings.simplefilter("ignore")
+    problem = load(run.problem)
+    budget = FULL_TRAININGS * problem.max_t
+    at_marks: list[float] = []
+    best, best_full, current = math.inf, math.inf, 1.0
+    reports = simulate(
+        strategy(run),
+        lambda number, params: problem.curve(params, run.seed * 100_003 + number),
+        workers=WORKERS,
+        max_steps=budget,
+        step_s=problem.epoch_s,
+    )
+    for report in reports:
+        if report.step == problem.max_t and report.value < best_full:
+            best_full, current = report.value, regret(problem, report.params)
+        elif best_full == math.inf and report.value < best:
+            best, current = report.value, regret(problem, report.params)
+        while len(at_marks) < MARKS and report.steps >= (len(at_marks) + 1) * budget / MARKS:
+            at_marks.append(current)
+    return at_marks + [current] * (MARKS - len(at_marks))
+
+
+def strategy(run: Run) -> Strategy:
+    problem, (grace, eta) = load(run.problem), SETTINGS[run.setting]
+    if run.contender == RAY:
+        from stock_ray import StockRay  # noqa: PLC0415  Ray takes seconds to load, in every process
+
+        return StockRay(space(problem.parameters), problem.max_t, grace, eta, run.seed)
+    algorithm, mode = TOPRUNG[run.contender]
+    asha = {"type": "asha", "max_t": problem.max_t, "grace_period": grace, "reduction_factor": eta, "mode": mode}
+    return ToprungStrategy(
+        spec_from(
+            {
+                "trainable": "problems:curve",
+                "metric": {"name": "loss", "goal": "minimize"},
+                "parameters": problem.parameters,
+                "search": {"algorithm": algorithm, "seed": run.seed},
+                "scheduler": asha,
+                "budget": {"wall_time_s": 1},  # never comes: the simulation counts steps
+            }
+        )
+    )
+
+
+Means = dict[tuple[str, str, str], list[float]]
+"""(contender, setting, problem) -> mean regret at each mark."""
+
+
+def measure(names: Sequence[str], seeds: range) -> Means:
+    runs = [Run(*one) for one in product((RAY, *TOPRUNG), SETTINGS, names, seeds)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        curves = list(pool.map(regrets, runs, chunksize=4))
+    grouped: dict[tuple[str, str, str], list[list[float]]] = {}
+    for run, curve in zip(runs, curves, strict=True):
+        grouped.setdefault((run.contender, run.setting, run.problem), []).append(curve)
+    return {key: [statistics.fmean(at) for at in zip(*some, strict=True)] for key, some in grouped.items()}
+
+
+def ratio(means: Means, contender: str, setting: str, problem: str, part: float) -> float:
+    """Regret after a part of the budget, to Ray's after the same part."""
+    mark = round(part * MARKS) - 1
+    return (means[contender, setting, problem][mark] + TINY) / (means[RAY, setting, problem][mark] + TINY)
+
+
+def part_to_ray(means: Means, contender: str, setting: str, problem: str) -> float:
+    """The part of the budget until the regret is as low as Ray's at the end; 1 where it never is."""
+    target = means[RAY, setting, problem][-1] + TINY / 10
+    reached = (mark for mark, value in enumerate(means[contender, setting, problem], 1) if value <= target)
+    return next(reached, MARKS) / MARKS
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--tune", action="store_true", help="the problems that methods are chosen on")
+    options.add_argument("--seeds", type=int, default=20)
+    args = options.parse_args()
+    names = TUNE if args.tune else REPORT
+    seeds = range(2 if args.quick else args.seeds)
+    if args.quick:
+        names = tuple(name for name in names if load(name).max_t < 81)[:4]
+    print(f"{len(names)} problems × {len(SETTINGS)} settings × {len(seeds)} seeds …", file=sys.stderr)
+    means = measure(names, seeds)
+    rows = [
+        Row(
+            f"{contender}, {setting}",
+            f"regret ratio, {part:.0%}",
+            "× ray",
+            tuple(ratio(means, contender, setting, n, part) for n in names),
+        )
+        for setting in SETTINGS
+        for contender in TOPRUNG
+        for part in (0.25, 0.5, 1.0)
+    ]
+    default = f"toprung {AshaScheduler(max_t=1).mode}"
+    places = list(product(SETTINGS, names))
+    summary = {
+        f"final_ratio {contender}, {setting}": statistics.geometric_mean(
+            ratio(means, contender, setting, n, 1.0) for n in names
+        )
+        for setting in SETTINGS
+        for contender in TOPRUNG
+    }
+    summary |= {
+        "regret_ratio_vs_ray": statistics.geometric_mean(ratio(means, default, *place, 1.0) for place in places),
+        "epochs_frac_to_ray_final": statistics.median(part_to_ray(means, default, *place) for place in places),
+    }
+    publish(rows, summary, args.json)
+
+
+if __name__ == "__main__":
+    main()

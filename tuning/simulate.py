@@ -1,6 +1,7 @@
 """A sweep in virtual time: the real search and the real early stopping, with learning curves instead of training.
 
-    Simulation(strategy, curve, workers=8).run(max_steps=810)
+    for report in simulate(ToprungStrategy(spec), curve, workers=8, max_steps=810):
+        ...
 
 Everything that decides is the code that decides in a sweep; only the clock and the trials are made up. Thousands of
 trials take seconds.
@@ -14,6 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from toprung.tuning.plan import compared_at
 from toprung.tuning.records import Action, TrialState
 from toprung.tuning.schedule import Asha
@@ -21,7 +25,8 @@ from toprung.tuning.search import Search
 from toprung.tuning.spec import AshaScheduler, SweepSpec
 
 Params = dict[str, Any]
-Curve = Callable[[int, Mapping[str, Any]], Sequence[float]]
+Values = Sequence[float] | npt.NDArray[np.float64]
+Curve = Callable[[int, Mapping[str, Any]], Values]
 """(number, params) -> the objective at steps 1, 2, …, as far as the trial would be trained."""
 
 
@@ -114,7 +119,7 @@ def simulate(
     """
     due: list[tuple[float, int]] = []
     params: dict[int, Params] = {}
-    curves: dict[int, Sequence[float]] = {}
+    curves: dict[int, Values] = {}
     at: dict[int, int] = {}
 
     def occupy(now_s: float) -> bool:

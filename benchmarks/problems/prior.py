@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri  # type: ignore[import-untyped]  # scipy ships no types
+from scipy.special import ndtri  # scipy ships no types
 
 from problems.problem import DATA, Array, Params, median_loss, noise
 

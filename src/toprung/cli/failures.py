@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from http import HTTPStatus
 from typing import Any
 
 import typer
@@ -52,7 +53,7 @@ def problem_document(error: ToprungError) -> dict[str, Any]:
     """The object that the service would have answered with (RFC 9457)."""
     document = {
         "type": "about:blank",
-        "title": type(error).__name__,
+        "title": HTTPStatus(error.status).phrase,
         "status": error.status,
         "detail": error.detail,
         "code": error.code,
@@ -102,7 +103,13 @@ def _report_bug(session: Session, error: BaseException) -> int:
 
 def _print(session: Session, code: str, detail: str, *, status: int, exit_code: int) -> int:
     if session.as_json:
-        document = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code}
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            "code": code,
+        }
         session.emit({**document, "request_id": None, "errors": []})
     else:
         session.err.print(detail)

@@ -38,6 +38,9 @@ def init(
     found = _read(source)
     if trainable is None and found.trainables and name not in found.trainables:
         name = found.trainables[0]
+    if source.exists() and not found.defined & {name, "*"}:
+        has = f"; it has {', '.join(found.trainables)}" if found.trainables else ""
+        raise InvalidInput(f"{source} defines no {name}{has}. Name the function with --trainable {module}:NAME.")
     metric = pick_metric(found.metrics)
     answers = Answers(
         name=sweep_name(Path.cwd().name),

@@ -106,6 +106,14 @@ def test_broken_python_is_told_with_its_line(project: Path) -> None:
     assert (done.code, "train.py, line 2" in done.err) == (2, True)
 
 
+def test_a_function_that_the_file_does_not_define_is_refused(project: Path) -> None:
+    (project / "train.py").write_text("from ray import tune\ndef fit(config):\n    tune.report({'loss': 1})\n")
+    done = run("init", "--trainable", "train:nope")
+    assert done.code == 2
+    assert "train.py defines no nope; it has fit" in done.err
+    assert not (project / "sweep.yaml").exists()
+
+
 def test_functions_that_call_each_other_end() -> None:
     source = "def a():\n    return b()\ndef b():\n    return a()\ndef train(config):\n    tune.report(a())\n"
     assert scan(source).metrics == []

@@ -29,6 +29,8 @@ class Findings:
     """Functions and classes that report, in the file's order."""
     keys: dict[tuple[str, ...], Key] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
+    defined: set[str] = field(default_factory=set)
+    """Names that the file has when it is imported, as far as its top level tells."""
 
 
 def scan(source: str) -> Findings:
@@ -37,7 +39,7 @@ def scan(source: str) -> Findings:
     """
     tree = ast.parse(source)
     names = {*CONFIG_NAMES, *_config_arguments(tree)}
-    found = Findings(trainables=_trainables(tree))
+    found = Findings(trainables=_trainables(tree), defined={name for node in tree.body for name in _defined(node)})
     for node in sorted(ast.walk(tree), key=lambda node: getattr(node, "lineno", 0)):
         _note_key(node, names, found.keys)
         _note_comparison(node, names, found.keys)
@@ -45,6 +47,15 @@ def scan(source: str) -> Findings:
     found.keys = {path: key for path, key in found.keys.items() if path not in groups}
     found.metrics = list(dict.fromkeys(_metrics(tree)))
     return found
+
+
+def _defined(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+    else:
+        yield from (name.id for name in ast.walk(node) if isinstance(name, ast.Name))
 
 
 def _functions(tree: ast.AST) -> list[ast.FunctionDef]:

@@ -28,7 +28,8 @@ def compared_at(scheduler: AshaScheduler | NoScheduler) -> tuple[int, ...]:
 
 def num_trials(spec: SweepSpec) -> int | None:
     """How many trials a sweep has; None where only time or GPU-hours bound it."""
-    bounds = [spec.budget.trials, spec.space.size() if spec.search.algorithm == "grid" else None]
+    # in a finite space no configuration comes twice
+    bounds = [spec.budget.trials, spec.space.size()]
     return min((bound for bound in bounds if bound is not None), default=None)
 
 

@@ -127,9 +127,12 @@ class Search:
 
     def _any(self, rng: random.Random) -> Params:
         """Where the algorithm found nothing that fits."""
-        if self._size is not None:
-            return rng.choice([params for params in self._space.grid() if _key(params) not in self._tried])
-        return self._space.sample(rng)
+        for _ in range(_TRIES):
+            params = self._space.sample(rng)
+            if self._fits(params):
+                return params
+        # nearly all of a finite space was tried: look for what is left
+        return rng.choice([params for params in self._space.grid() if self._fits(params)])
 
 
 def _key(params: Params) -> tuple[tuple[str, object], ...]:

@@ -101,9 +101,11 @@ class SearchSpace:
         if any(count is None for count in counts):
             return None
         product = math.prod(count for count in counts if count is not None)
+        if product > _COUNTABLE:
+            return None
         if not self.relations and not any(p.when for p in self.parameters):
             return product
-        return sum(1 for _ in self.grid()) if product <= _COUNTABLE else None
+        return sum(1 for _ in self.grid())
 
     def _walk(self, index: int, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if index == len(self.parameters):

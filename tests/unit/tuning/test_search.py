@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from toprung.tuning.plan import compared_at
+from toprung.tuning.plan import compared_at, num_trials
 from toprung.tuning.records import TrialState
 from toprung.tuning.search import Params, Search
 from toprung.tuning.spec import spec_from
@@ -173,6 +173,22 @@ def test_a_finite_space_gives_each_configuration_once(algorithm: str) -> None:
 
     assert len(asked) == 3 * 4 + 3
     assert len({str(sorted(params.items())) for params in asked}) == 15
+
+
+def test_a_finite_space_bounds_the_sweep() -> None:
+    spec = spec_from(
+        {
+            "trainable": "train:train",
+            "metric": {"name": "loss", "goal": "minimize"},
+            "parameters": {
+                "a": {"type": "categorical", "choices": [1, 2, 3]},
+                "b": {"type": "int", "low": 1, "high": 4},
+            },
+            "budget": {"trials": 100},
+        }
+    )
+
+    assert num_trials(spec) == 12
 
 
 @pytest.mark.parametrize("algorithm", ["tpe", "random", "qmc", "gp"])

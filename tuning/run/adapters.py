@@ -121,7 +121,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         self._forget(trial)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
-        self._trials.pop(number_of(trial), None)
+        self._forget(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._forget(trial)

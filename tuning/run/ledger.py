@@ -123,6 +123,7 @@ class Ledger:
         """The present attempt failed and another one follows."""
         with self._lock:
             self._charge(number)
+            self._live.add(number)  # it may have been lost while it was pausing
             self._update(number, state=TrialState.PENDING, reason=reason)
 
     def reported(

@@ -150,3 +150,34 @@ def test_outcome() -> None:
 
     run(book, 2, [0.5])
     assert book.outcome() == (SweepState.SUCCEEDED, None)
+
+
+def test_a_paused_trial_holds_no_place_and_costs_nothing() -> None:
+    clock = Clock()
+    book = ledger(clock, resources={"cpu": 1, "gpu": 1}, budget={"gpu_hours": 10})
+    book.open(0, {"x": 0.5}, {"x": 0.5}, 0)
+    book.started(0)
+    clock.now = 3600.0
+    report(book, 0, 1, 0.5)
+    book.paused(0, "waits at rung 1")
+
+    clock.now = 7200.0
+    assert book.num_live == 0
+    assert book.gpu_hours == 1.0
+    assert (book[0].state, book[0].reason) == (TrialState.PAUSED, "waits at rung 1")
+
+    book.resumed(0)
+    assert book.num_live == 1
+    book.started(0)
+    assert (book[0].state, book[0].attempt, book[0].step) == (TrialState.RUNNING, 2, 1)
+
+
+def test_a_trial_lost_while_it_paused_is_live_again() -> None:
+    book = ledger()
+    book.open(0, {"x": 0.5}, {"x": 0.5}, 0)
+    book.started(0)
+    book.paused(0, "waits at rung 1")
+
+    book.lost_attempt(0, "attempt 1 failed")
+
+    assert (book[0].state, book.num_live) == (TrialState.PENDING, 1)

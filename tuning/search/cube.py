@@ -48,7 +48,10 @@ class _Axis:
         if self.log:
             value = math.exp(value)
         if self.step is not None:
-            value = distribution.low + round((value - distribution.low) / self.step) * self.step
+            # the upper end of the cube lies half a step beyond the last value, which may lie below `high`
+            last = math.floor((distribution.high - distribution.low) / self.step + 1e-9)
+            index = min(last, max(0, round((value - distribution.low) / self.step)))
+            value = distribution.low + index * self.step
         value = min(distribution.high, max(distribution.low, value))
         return round(value) if isinstance(distribution, IntParameter) else float(value)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toprung.tuning.plan import compared_at, num_trials
 from toprung.tuning.records import TrialState
 from toprung.tuning.search import Params, Search
+from toprung.tuning.search.cube import Cube
 from toprung.tuning.spec import spec_from
 
 ALGORITHMS = ["tpe", "random", "gp", "cmaes", "qmc"]
@@ -173,6 +177,24 @@ def test_a_finite_space_gives_each_configuration_once(algorithm: str) -> None:
 
     assert len(asked) == 3 * 4 + 3
     assert len({str(sorted(params.items())) for params in asked}) == 15
+
+
+@given(step=st.integers(1, 10), place=st.floats(0, 1))
+def test_values_with_a_step_lie_on_it_up_to_the_ends_of_the_cube(step: int, place: float) -> None:
+    spec = spec_from(
+        {
+            "trainable": "train:train",
+            "metric": {"name": "loss", "goal": "minimize"},
+            "parameters": {"x": {"type": "int", "low": 0, "high": 10, "step": step}},
+            "budget": {"trials": 1},
+        }
+    )
+    cube = Cube(spec.space)
+
+    for at in (0.0, place, 1.0):
+        value = cube.decode(np.array([at]))["x"]
+        assert value in range(0, 11, step)
+        assert cube.decode(cube.encode({"x": value})) == {"x": value}
 
 
 def test_a_finite_space_bounds_the_sweep() -> None:

@@ -20,6 +20,7 @@ its regret is as low as Ray's at the end, the median over problems.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import statistics
@@ -27,8 +28,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core; set before numpy loads
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -111,12 +113,31 @@ Means = dict[tuple[str, str, str], list[float]]
 """(contender, setting, problem) -> mean regret at each mark."""
 
 
-def measure(names: Sequence[str], seeds: range) -> Means:
+def read_cache(path: Path | None) -> dict[Run, list[float]]:
+    """The runs that an earlier, interrupted call finished: nothing here depends on the clock."""
+    if path is None or not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return {Run(**line["run"]): line["regrets"] for line in lines}
+
+
+def append_cache(path: Path | None, run: Run, curve: list[float]) -> None:
+    if path is not None:
+        with path.open("a") as file:
+            file.write(json.dumps({"run": asdict(run), "regrets": curve}) + "\n")
+
+
+def measure(names: Sequence[str], seeds: range, cache: Path | None) -> Means:
     runs = [Run(*one) for one in product((RAY, *TOPRUNG), SETTINGS, names, seeds)]
+    done = read_cache(cache)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        curves = list(pool.map(regrets, runs, chunksize=4))
+        missing = [run for run in runs if run not in done]
+        for run, curve in zip(missing, pool.map(regrets, missing), strict=True):
+            done[run] = curve
+            append_cache(cache, run, curve)
     grouped: dict[tuple[str, str, str], list[list[float]]] = {}
-    for run, curve in zip(runs, curves, strict=True):
+    for run in runs:
+        curve = done[run]
         grouped.setdefault((run.contender, run.setting, run.problem), []).append(curve)
     return {key: [statistics.fmean(at) for at in zip(*some, strict=True)] for key, some in grouped.items()}
 
@@ -138,13 +159,14 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--tune", action="store_true", help="the problems that methods are chosen on")
     options.add_argument("--seeds", type=int, default=20)
+    options.add_argument("--cache", type=Path, help="file of finished runs: an interrupted call goes on where it was")
     args = options.parse_args()
     names = TUNE if args.tune else REPORT
     seeds = range(2 if args.quick else args.seeds)
     if args.quick:
         names = tuple(name for name in names if load(name).max_t < 81)[:4]
     print(f"{len(names)} problems × {len(SETTINGS)} settings × {len(seeds)} seeds …", file=sys.stderr)
-    means = measure(names, seeds)
+    means = measure(names, seeds, args.cache)
     rows = [
         Row(
             f"{contender}, {setting}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,47 @@ class Cube:
                 assert axis is not None
                 params[parameter.name] = axis.decode(place, distribution)
         return params
+
+    def masked(self, points: Array) -> Array:
+        """Points (m, d) with NaN for the parameters that aren't active there."""
+        if not any(parameter.when for parameter in self._space.parameters):
+            return points
+        masked = points.copy()
+        names = [parameter.name for parameter in self._space.parameters]
+        for i, parameter in enumerate(self._space.parameters):
+            for other, allowed in parameter.when.items():
+                column = masked[:, names.index(other)]
+                masked[~self._has_one_of(names.index(other), column, allowed), i] = np.nan
+        return masked
+
+    def _has_one_of(self, axis: int, places: Array, values: Sequence[Any]) -> npt.NDArray[np.bool_]:
+        """(m,) whether the parameter of an axis has one of the values at places (m,); not where it isn't active."""
+        distribution = self._space.parameters[axis].distribution
+        if isinstance(distribution, CategoricalParameter):
+            return np.isin(places, [distribution.choices.index(value) for value in values])
+        own = self._axes[axis]
+        assert own is not None
+        return np.array([not math.isnan(at) and own.decode(at, distribution) in values for at in places.tolist()])
+
+    def embed(self, points: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+        """Points (n, d) in a Euclidean space, for models of distances: places (n, f) and each feature's axis (f,).
+
+        Two numbers are as far apart as their places, two choices 1, and a parameter that is active and one that isn't
+        between √¾ and 1.
+        """
+        features, axes = [], []
+        missing = np.isnan(points)
+        for axis, choices in enumerate(self.num_choices.tolist()):
+            column, absent = points[:, axis], missing[:, axis]
+            if choices:
+                own = [np.where(column == choice, math.sqrt(0.5), 0.0) for choice in range(choices)]
+            else:
+                own = [np.where(absent, 0.5, column)]
+            if self._space.parameters[axis].when:
+                own.append(np.where(absent, math.sqrt(0.5 if choices else 0.75), 0.0))
+            features += own
+            axes += [axis] * len(own)
+        return np.column_stack(features), np.array(axes, dtype=np.intp)
 
     def uniform(self, rng: np.random.Generator, count: int) -> Array:
         """Points (count, d) drawn from the prior."""

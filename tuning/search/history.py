@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +13,22 @@ END = 2**62
 """The level of trials that are over, where no rungs compare them before."""
 
 
+class Score(NamedTuple):
+    """What a trial reached; `level` is the place in `History.levels`."""
+
+    number: int
+    level: int
+    value: float
+
+
 class History:
     """Scores (lower is better) by level: the step of a rung, or `END`. Scores of different levels are never mixed.
 
     Args:
         levels: steps at which trials are compared, rising; the last is that of a full training.
+
+    Attributes:
+        scores: in the order in which they came; of two for the same trial and level the later one holds.
     """
 
     def __init__(self, levels: Sequence[int]) -> None:
@@ -25,6 +37,7 @@ class History:
         self._ranked: dict[int, list[tuple[float, int]]] = {level: [] for level in self.levels}
         self._best: dict[int, float] = {}
         self._unknown: dict[int, None] = {}
+        self.scores: list[Score] = []
 
     def open(self, number: int) -> None:
         """A trial was proposed."""
@@ -87,9 +100,31 @@ class History:
             places = np.sort(rng.choice(places, max_others, replace=False)).tolist()
         return [number for _, number in ranked[:num_good]], [ranked[place][1] for place in places]
 
+    def sample(self, count: int, rng: np.random.Generator) -> list[Score]:
+        """At most `count` scores: the best of the highest levels as one half, any of the others."""
+        sizes = [len(self._ranked[level]) for level in reversed(self.levels)]
+        ends, total = np.cumsum(sizes), sum(sizes)
+        places = np.arange(min(total, count))
+        if total > count:
+            places[count // 2 :] = np.sort(rng.choice(total - count // 2, count - count // 2, False)) + count // 2
+        chosen = []
+        for place, back in zip(places.tolist(), np.searchsorted(ends, places, side="right").tolist(), strict=True):
+            level = len(self.levels) - 1 - back
+            value, number = self._ranked[self.levels[level]][place - (int(ends[back]) - sizes[back])]
+            chosen.append(Score(number, level, value))
+        return chosen
+
+    def first(self, count: int) -> History:
+        """The history as it was after so many scores."""
+        past = History(self.levels)
+        for (number, level), value in {(s.number, s.level): s.value for s in self.scores[:count]}.items():
+            past._place(number, self.levels[level], value)
+        return past
+
     def _place(self, number: int, level: int, score: float) -> None:
         if number in self._scores[level]:  # a step that comes again after a restart
             return
         self._scores[level][number] = score
         bisect.insort(self._ranked[level], (score, number))
+        self.scores.append(Score(number, self.levels.index(level), score))
         self.forget(number)

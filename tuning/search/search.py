@@ -17,9 +17,10 @@ import numpy as np
 
 from toprung.tuning.records import TrialState
 from toprung.tuning.search import tpe
+from toprung.tuning.search.cmaes import CmaEs
 from toprung.tuning.search.cube import Array, Cube, Params
+from toprung.tuning.search.gp import GaussianProcess
 from toprung.tuning.search.history import History
-from toprung.tuning.search.optuna_models import model_of
 from toprung.tuning.search.sobol import Sobol
 from toprung.tuning.spec import Goal, SearchSpace
 from toprung.tuning.spec import Search as SearchSpec
@@ -56,7 +57,7 @@ class Search:
         self._tried: set[tuple[tuple[str, object], ...]] = set()
         self._grid: Iterator[Params] | None = None
         self._sobol = Sobol(self._cube.dim, self._seed) if config.algorithm == "qmc" else None
-        self._model = model_of(config.algorithm, self._cube, self._seed)
+        self._model = self._model_of(config.algorithm)
 
     def ask(self, number: int) -> Params | None:
         """The configuration of trial `number`; None when a finite space has no more."""
@@ -117,10 +118,15 @@ class Search:
                 yield self._cube.uniform(rng, 1)[0]
         if self._model is not None:
             for _ in range(_MODEL_TRIES):
-                yield from self._model.propose(self._history, level, self._points, rng)
-        # what Optuna's models propose may break a relation again and again, and each of their tries is slow
+                yield from self._model.propose(self._history, self._points, rng)
+        # what a model proposes may break a relation again and again, and each try is slow
         while True:
             yield from tpe.propose(self._history, level, self._points, self._cube, rng)
+
+    def _model_of(self, algorithm: str) -> GaussianProcess | CmaEs | None:
+        if algorithm == "gp":
+            return GaussianProcess(self._cube, len(self._history.levels))
+        return CmaEs(self._cube, self._seed) if algorithm == "cmaes" else None
 
     def _fits(self, params: Params) -> bool:
         return self._space.satisfied(params) and (self._size is None or _key(params) not in self._tried)

@@ -10,6 +10,8 @@ normalised so that 0 is the problem's optimum and 1 a random configuration's.
     toprung stop      TPE by rung, mode: stop
     toprung promote   TPE by rung, mode: promote
 
+`--peers` adds other systems, those of `peers/` that can run here or the named ones.
+
 Methods are chosen on the problems of TUNE (`--tune`); figures are those of REPORT. Two settings: grace 3, η 3 and Ray's
 defaults, grace 1, η 4.
 
@@ -36,12 +38,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core; set before nu
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from common import Row, parser, publish
-from problems import REPORT, TUNE, load, regret, space
+from peers import FULL_TRAININGS, PEERS, available
+from problems import REPORT, TUNE, load, regret
 
 from toprung.tuning.simulate import Strategy, ToprungStrategy, simulate
 from toprung.tuning.spec import AshaScheduler, spec_from
 
-WORKERS, FULL_TRAININGS = 8, 30
+WORKERS = 8
 SETTINGS = {"grace 3, η 3": (3, 3), "grace 1, η 4": (1, 4)}
 RAY = "ray"
 TOPRUNG = {
@@ -89,10 +92,8 @@ def regrets(run: Run) -> list[float]:
 
 def strategy(run: Run) -> Strategy:
     problem, (grace, eta) = load(run.problem), SETTINGS[run.setting]
-    if run.contender == RAY:
-        from stock_ray import StockRay  # noqa: PLC0415  Ray takes seconds to load, in every process
-
-        return StockRay(space(problem.parameters), problem.max_t, grace, eta, run.seed)
+    if run.contender in PEERS:
+        return PEERS[run.contender](problem, grace, eta, run.seed)
     algorithm, mode = TOPRUNG[run.contender]
     asha = {"type": "asha", "max_t": problem.max_t, "grace_period": grace, "reduction_factor": eta, "mode": mode}
     return ToprungStrategy(
@@ -127,8 +128,8 @@ def append_cache(path: Path | None, run: Run, curve: list[float]) -> None:
             file.write(json.dumps({"run": asdict(run), "regrets": curve}) + "\n")
 
 
-def measure(names: Sequence[str], seeds: range, cache: Path | None) -> Means:
-    runs = [Run(*one) for one in product((RAY, *TOPRUNG), SETTINGS, names, seeds)]
+def measure(contenders: Sequence[str], names: Sequence[str], seeds: range, cache: Path | None) -> Means:
+    runs = [Run(*one) for one in product((RAY, *contenders), SETTINGS, names, seeds)]
     done = read_cache(cache)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         missing = [run for run in runs if run not in done]
@@ -155,18 +156,30 @@ def part_to_ray(means: Means, contender: str, setting: str, problem: str) -> flo
     return next(reached, MARKS) / MARKS
 
 
+def present(names: Sequence[str]) -> list[str]:
+    """The peers that can run here; says why the others can't."""
+    reasons = available(names)
+    for name, reason in reasons.items():
+        if reason is not None:
+            print(f"without {name}: {reason}", file=sys.stderr)
+    return [name for name, reason in reasons.items() if reason is None]
+
+
 def main() -> None:
+    others = [name for name in PEERS if name != RAY]
     options = parser(__doc__)
     options.add_argument("--tune", action="store_true", help="the problems that methods are chosen on")
     options.add_argument("--seeds", type=int, default=20)
     options.add_argument("--cache", type=Path, help="file of finished runs: an interrupted call goes on where it was")
+    options.add_argument("--peers", nargs="*", choices=others, metavar="NAME", help=f"some of: {', '.join(others)}")
     args = options.parse_args()
     names = TUNE if args.tune else REPORT
     seeds = range(2 if args.quick else args.seeds)
     if args.quick:
         names = tuple(name for name in names if load(name).max_t < 81)[:4]
     print(f"{len(names)} problems × {len(SETTINGS)} settings × {len(seeds)} seeds …", file=sys.stderr)
-    means = measure(names, seeds, args.cache)
+    contenders = [*TOPRUNG, *([] if args.peers is None else present(args.peers or others))]
+    means = measure(contenders, names, seeds, args.cache)
     rows = [
         Row(
             f"{contender}, {setting}",
@@ -175,7 +188,7 @@ def main() -> None:
             tuple(ratio(means, contender, setting, n, part) for n in names),
         )
         for setting in SETTINGS
-        for contender in TOPRUNG
+        for contender in contenders
         for part in (0.25, 0.5, 1.0)
     ]
     default = f"toprung {AshaScheduler(max_t=1).mode}"
@@ -185,7 +198,7 @@ def main() -> None:
             ratio(means, contender, setting, n, 1.0) for n in names
         )
         for setting in SETTINGS
-        for contender in TOPRUNG
+        for contender in contenders
     }
     summary |= {
         "regret_ratio_vs_ray": statistics.geometric_mean(ratio(means, default, *place, 1.0) for place in places),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import optuna
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from peers.optuna_study import suggest
 from toprung.tuning.records import Action
-from toprung.tuning.spec import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from toprung.tuning.spec import SearchSpace
 
 
 class _Trial:
@@ -20,7 +22,7 @@ class _Trial:
         self.trial_id = str(number)
 
 
-class StockRay:
+class RayTune:
     """ASHA and OptunaSearch as a user of Ray Tune sets them up, asked and told as its driver does.
 
     Args:
@@ -35,7 +37,7 @@ class StockRay:
         self._scheduler = ASHAScheduler(
             metric="loss", mode="min", max_t=max_t, grace_period=grace_period, reduction_factor=reduction_factor
         )
-        self._searcher = OptunaSearch(space=_define_by_run(space), metric="loss", mode="min", seed=seed)
+        self._searcher = OptunaSearch(space=partial(suggest, space), metric="loss", mode="min", seed=seed)
         self._trials: dict[int, _Trial] = {}
 
     def next_trial(self, number: int) -> tuple[int, dict[str, Any]] | None:
@@ -52,21 +54,3 @@ class StockRay:
         self._scheduler.on_trial_complete(None, trial, result)
         self._searcher.on_trial_complete(trial.trial_id, result)
         return Action.STOP
-
-
-def _define_by_run(space: SearchSpace) -> Any:
-    def define(trial: optuna.Trial) -> None:
-        params: dict[str, Any] = {}
-        for parameter in space.parameters:
-            if not space.active(parameter.name, params):
-                continue
-            name = parameter.name
-            match parameter.distribution:
-                case FloatParameter(low=low, high=high, log=log, step=step):
-                    params[name] = trial.suggest_float(name, low, high, log=log, step=step)
-                case IntParameter(low=low, high=high, log=log, step=step):
-                    params[name] = trial.suggest_int(name, low, high, log=log, step=step or 1)
-                case CategoricalParameter(choices=choices):
-                    params[name] = trial.suggest_categorical(name, choices)
-
-    return define

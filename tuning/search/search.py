@@ -54,15 +54,16 @@ class Search:
         self._points: dict[int, Array] = {}
         self._size = space.size()
         self._tried: set[tuple[tuple[str, object], ...]] = set()
+        self._to_try = [space.given(point) for point in config.points]
         self._grid: Iterator[Params] | None = None
         self._sobol = Sobol(self._cube.dim, self._seed) if config.algorithm == "qmc" else None
         self._model = model_of(config.algorithm, self._cube, self._seed)
 
     def ask(self, number: int) -> Params | None:
-        """The configuration of trial `number`; None when a finite space has no more."""
-        if self._size is not None and len(self._tried) >= self._size:
-            return None
-        params = self._propose(number)
+        """The configuration of trial `number`; None when a finite space has no more. The spec's points come first."""
+        params = self._next_point(number)
+        if params is None and (self._size is None or len(self._tried) < self._size):
+            params = self._propose(number)
         if params is not None:
             self.add(number, params)
         return params
@@ -73,6 +74,9 @@ class Search:
         self._history.open(number)
         if self._size is not None:
             self._tried.add(_key(params))
+        point = next((point for point in self._to_try if _has(params, point)), None)
+        if point is not None:
+            self._to_try.remove(point)
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Takes note of what a running trial reached at a step. The value must be finite."""
@@ -94,6 +98,15 @@ class Search:
         """The walk over a grid can't be pickled; it begins anew and passes over what was tried."""
         return {**vars(self), "_grid": None}
 
+    def _next_point(self, number: int) -> Params | None:
+        """The first of the points that are left, what it leaves out drawn at random."""
+        while self._to_try:
+            params = self._any(random.Random(f"{self._seed}:{number}"), self._to_try[0])
+            if params is not None:
+                return params
+            del self._to_try[0]  # all configurations that it stands for were tried
+        return None
+
     def _propose(self, number: int) -> Params | None:
         if self._algorithm == "grid":
             self._grid = self._grid or self._space.grid()
@@ -103,7 +116,7 @@ class Search:
             params = self._cube.decode(point)
             if self._fits(params):
                 return params
-        return self._any(random.Random(f"{self._seed}:{number}"))
+        return self._any(random.Random(f"{self._seed}:{number}"), {})
 
     def _candidates(self, number: int, rng: np.random.Generator) -> Iterator[Array]:
         """Points (d,) without end, those that the algorithm likes best first."""
@@ -125,16 +138,21 @@ class Search:
     def _fits(self, params: Params) -> bool:
         return self._space.satisfied(params) and (self._size is None or _key(params) not in self._tried)
 
-    def _any(self, rng: random.Random) -> Params:
-        """Where the algorithm found nothing that fits."""
+    def _any(self, rng: random.Random, given: Params) -> Params | None:
+        """One at random with the `given` values; None when all of them were tried."""
         for _ in range(_TRIES):
-            params = self._space.sample(rng)
+            params = self._space.sample(rng, given)
             if self._fits(params):
                 return params
         # nearly all of a finite space was tried: look for what is left
-        return rng.choice([params for params in self._space.grid() if self._fits(params)])
+        left = [params for params in self._space.grid() if _has(params, given) and self._fits(params)]
+        return rng.choice(left) if left else None
 
 
 def _key(params: Params) -> tuple[tuple[str, object], ...]:
     # rounded: the grid and the cube come to the same value of a float with a step by different ways
     return tuple((name, float(f"{v:.9g}") if isinstance(v, float) else v) for name, v in sorted(params.items()))
+
+
+def _has(params: Params, given: Params) -> bool:
+    return set(_key(given)) <= set(_key(params))

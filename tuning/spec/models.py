@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_serializer, field_validator, model_validator
 
-from toprung.tuning.spec.checks import Parts, build_space, cross_problems
+from toprung.tuning.spec.checks import cross_problems
 from toprung.tuning.spec.parameters import BaseDistribution, Model, ParameterNode, problem
+from toprung.tuning.spec.parts import Parts, build_space
 from toprung.tuning.spec.space import SearchSpace
 
 Goal = Literal["minimize", "maximize"]
@@ -41,6 +42,8 @@ class Search(Model):
     algorithm: Literal["tpe", "random", "gp", "cmaes", "qmc", "grid"] = "tpe"
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
     """Makes proposals repeatable; none: drawn anew each time."""
+    points: tuple[dict[str, Any], ...] = Field(default=(), max_length=1_000)
+    """Configurations to try first, in this order, nested as in `parameters`; what one leaves out is drawn at random."""
 
 
 class AshaScheduler(Model):
@@ -203,4 +206,6 @@ class SweepSpec(Model):
             constraints=self.constraints,
             algorithm=self.search.algorithm,
             budget=any(v is not None for v in (self.budget.trials, self.budget.wall_time_s, self.budget.gpu_hours)),
+            trials=self.budget.trials,
+            points=self.search.points,
         )

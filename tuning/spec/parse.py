@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from toprung.errors import InvalidSpec, Problem
-from toprung.tuning.spec.checks import Broken, Parts, cross_problems, did_you_mean, pointer
+from toprung.tuning.spec.checks import cross_problems
 from toprung.tuning.spec.models import AshaScheduler, Budget, NoScheduler, Search, SweepSpec
 from toprung.tuning.spec.parameters import (
     CategoricalParameter,
@@ -20,6 +20,7 @@ from toprung.tuning.spec.parameters import (
     IntParameter,
     ParameterNode,
 )
+from toprung.tuning.spec.parts import Broken, Parts, did_you_mean, pointer
 from toprung.tuning.spec.reading import Document, not_a_mapping, read
 
 _DISTRIBUTIONS: dict[str, type[BaseModel]] = {
@@ -147,7 +148,17 @@ def _readable(data: dict[str, Any]) -> Parts:
         constraints=tuple(text for text in constraints if isinstance(text, str)),
         algorithm=search.algorithm if search else None,
         budget=None if budget is None else bool(budget.model_dump(exclude_none=True)),
+        trials=None if budget is None else budget.trials,
+        points=_readable_points(data.get("search")),
     )
+
+
+def _readable_points(search: Any) -> tuple[Mapping[str, Any] | None, ...]:
+    """Each at its index, whatever else of `search` is broken."""
+    points = search.get("points", ()) if isinstance(search, Mapping) else ()
+    if not isinstance(points, list | tuple):
+        return ()
+    return tuple(point if isinstance(point, Mapping) else None for point in points)
 
 
 def _readable_tree(tree: Any) -> dict[str, Any]:

@@ -236,7 +236,7 @@ class Decision(Record):
     action: Action
     value: float
     cutoff: float
-    """Value of the worst trial that goes on among those seen."""
+    """Value of the worst trial that goes on among those seen; the median, where that is the rule."""
     rank: int
     """1 is best, among the `seen` trials with a value at this rung, itself included."""
     seen: int

@@ -63,12 +63,7 @@ class AshaScheduler(Model):
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        if self.grace_period > self.max_t:
-            raise problem(
-                "grace_above_max_t",
-                f"grace_period ({self.grace_period}) must not be above max_t ({self.max_t})",
-                at="grace_period",
-            )
+        _check_grace(self.grace_period, self.max_t)
         if self.brackets > 1 and self.grace_period * self.reduction_factor ** (self.brackets - 1) >= self.max_t:
             raise problem(
                 "too_many_brackets",
@@ -76,6 +71,29 @@ class AshaScheduler(Model):
                 at="brackets",
             )
         return self
+
+
+class MedianScheduler(Model):
+    """The median stopping rule: a trial stops whose best is worse than the median of the others' running averages."""
+
+    type: Literal["median"] = "median"
+    max_t: int = Field(ge=1)
+    """Steps of a full training."""
+    grace_period: int = Field(default=1, ge=1)
+    """The first step at which a trial may be stopped."""
+    min_samples: int = Field(default=3, ge=1)
+    """Other trials that have to have been at a step before one is stopped there (3 in Ray Tune and Katib)."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        _check_grace(self.grace_period, self.max_t)
+        return self
+
+
+def _check_grace(grace_period: int, max_t: int) -> None:
+    if grace_period > max_t:
+        text = f"grace_period ({grace_period}) must not be above max_t ({max_t})"
+        raise problem("grace_above_max_t", text, at="grace_period")
 
 
 class NoScheduler(Model):
@@ -158,7 +176,7 @@ class SweepSpec(Model):
     constraints: tuple[Text, ...] = ()
     """Relations that every configuration meets, such as "l2 <= l1"."""
     search: Search = Search()
-    scheduler: Annotated[AshaScheduler | NoScheduler, Field(discriminator="type")] = NoScheduler()
+    scheduler: Annotated[AshaScheduler | MedianScheduler | NoScheduler, Field(discriminator="type")] = NoScheduler()
     budget: Budget = Budget()
     concurrency: int | None = Field(default=None, ge=1)
     """Most trials at once; none: as many as fit the cluster."""

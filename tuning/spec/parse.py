@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.spec.checks import cross_problems
-from toprung.tuning.spec.models import AshaScheduler, Budget, NoScheduler, Search, SweepSpec
+from toprung.tuning.spec.models import AshaScheduler, Budget, MedianScheduler, NoScheduler, Search, SweepSpec
 from toprung.tuning.spec.parameters import (
     CategoricalParameter,
     FloatParameter,
@@ -28,7 +28,7 @@ _DISTRIBUTIONS: dict[str, type[BaseModel]] = {
     "int": IntParameter,
     "categorical": CategoricalParameter,
 }
-_SCHEDULERS: dict[str, type[BaseModel]] = {"asha": AshaScheduler, "none": NoScheduler}
+_SCHEDULERS: dict[str, type[BaseModel]] = {"asha": AshaScheduler, "median": MedianScheduler, "none": NoScheduler}
 
 
 def parse_spec(text: str) -> SweepSpec:
@@ -78,8 +78,8 @@ def json_schema() -> dict[str, Any]:
 
 def _plain(spec: SweepSpec) -> dict[str, Any]:
     data = spec.model_dump(mode="json", exclude_defaults=True)
-    if isinstance(spec.scheduler, AshaScheduler):
-        data["scheduler"] = {"type": "asha", **data["scheduler"]}
+    if "scheduler" in data:
+        data["scheduler"] = {"type": spec.scheduler.type, **data["scheduler"]}
     return data
 
 

@@ -137,6 +137,13 @@ def test_seven_mistakes_are_told_at_once() -> None:
             "/scheduler/grace_period",
             "grace_above_max_t",
         ),
+        (
+            {"scheduler": {"type": "median", "max_t": 2, "grace_period": 3}},
+            "/scheduler/grace_period",
+            "grace_above_max_t",
+        ),
+        ({"scheduler": {"type": "median", "max_t": 2, "mode": "stop"}}, "/scheduler/mode", "unknown_field"),
+        ({"scheduler": {"type": "hyperband", "max_t": 2}}, "/scheduler/type", "unknown_type"),
         ({"scheduler": {"type": "asha", "max_t": 9, "brackets": 4}}, "/scheduler/brackets", "too_many_brackets"),
         ({"resources": {"gpu": 1.5}}, "/resources/gpu", "fractional_gpus"),
         ({"resources": {"cpu": 0}}, "/resources/cpu", "no_resources"),
@@ -221,6 +228,15 @@ def distributions(draw: st.DrawFn) -> dict[str, Any]:
     return {"type": kind, "low": low * scale, "high": (low + width) * scale, "log": draw(st.booleans())}
 
 
+SCHEDULERS = st.one_of(
+    st.fixed_dictionaries({"type": st.just("none")}, optional={"max_t": st.integers(1, 99)}),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["asha", "median"]), "max_t": st.integers(9, 99)},
+        optional={"grace_period": st.integers(1, 9)},
+    ),
+)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
     tree = draw(
@@ -229,6 +245,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     return minimal(
         parameters={**tree, "x": draw(distributions())},
         environment={"env_vars": draw(st.dictionaries(NAMES, st.text(max_size=8), max_size=3))},
+        scheduler=draw(SCHEDULERS),
         budget={"trials": draw(st.integers(1, 10**6))},
         priority=draw(st.integers(-1000, 1000)),
     )

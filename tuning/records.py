@@ -95,6 +95,11 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
     NON_FINITE_METRIC = "non_finite_metric"
 
+    @property
+    def lost(self) -> bool:
+        """Whether the machine was at fault: that says nothing about the configuration."""
+        return self in (FailureKind.NODE_LOST, FailureKind.PREEMPTED)
+
 
 class Action(StrEnum):
     """What the scheduler did with a trial at a rung."""

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from toprung.tuning.records import Action, CheckpointRef, Decision, Failure, FailureKind, TrialState, utc_now
 from toprung.tuning.run.failure import failure_of
 from toprung.tuning.run.ledger import Ledger
-from toprung.tuning.run.metrics import metrics_of, objective_failure, reaches_target, scalar
+from toprung.tuning.run.metrics import metrics_of, objective_failure, scalar
 from toprung.tuning.run.trainable import IDENTITY
 from toprung.tuning.schedule import Scheduler
 from toprung.tuning.search import Search
@@ -140,7 +140,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         decision = self._rule.decide(number, record.attempt, record.bracket, step, value)
         if decision is not None:
             self._ledger.decided(decision)
-        if reaches_target(spec.metric, value):
+        if spec.metric.reached(value):
             self._ledger.stop(f"the target {spec.metric.target:g} was reached by trial {number} at step {step}")
             return self._stop(number, (TrialState.COMPLETED, f"reached the target {spec.metric.target:g}", None))
         max_t = spec.scheduler.max_t
@@ -296,8 +296,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
 def _told(state: TrialState, failure: Failure | None) -> TrialState:
     """What the search is told: a lost node says nothing about a configuration."""
-    lost = failure is not None and failure.kind in (FailureKind.NODE_LOST, FailureKind.PREEMPTED)
-    return TrialState.CANCELLED if lost else state
+    return TrialState.CANCELLED if failure is not None and failure.kind.lost else state
 
 
 def _error_of(trial: TuneTrial) -> BaseException | None:

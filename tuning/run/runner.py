@@ -29,6 +29,7 @@ from ray.tune.registry import register_trainable
 
 from toprung.errors import InvalidSpec
 from toprung.tuning.plan import compared_at, num_trials
+from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import Recorder, SweepScheduler, SweepSearcher, SweepStopper
 from toprung.tuning.run.ledger import Ledger
@@ -104,6 +105,9 @@ class Runner:
             return SweepState.FAILED, f"no node of this cluster can hold a trial: {missing(spec.resources)}"
         seeded = _seeded(spec.search, self._ledger.sweep_id)
         search = Search(spec.space, spec.metric.goal, seeded, compared_at(spec.scheduler))
+        if spec.search.prior:
+            priors = self._service.prior_sweeps(spec.search.prior, steps_of_interest(spec))
+            self._ledger.warn(learn(search, spec, priors))
         rule = scheduler_of(spec.scheduler, spec.metric.goal, seeded.seed)
         count = num_trials(spec)
         searcher = SweepSearcher(self._ledger, search, rule, _share(spec), count)

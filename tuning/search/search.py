@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -54,7 +54,9 @@ class Search:
         self._points: dict[int, Array] = {}
         self._size = space.size()
         self._tried: set[tuple[tuple[str, object], ...]] = set()
-        self._to_try = [space.given(point) for point in config.points]
+        self._known: set[tuple[tuple[str, object], ...]] = set()
+        self._num_learned = 0
+        self._to_try = {_key(point): point for point in map(space.given, config.points)}
         self._grid: Iterator[Params] | None = None
         self._sobol = Sobol(self._cube.dim, self._seed) if config.algorithm == "qmc" else None
         self._model = model_of(config.algorithm, self._cube, self._seed)
@@ -62,7 +64,7 @@ class Search:
     def ask(self, number: int) -> Params | None:
         """The configuration of trial `number`; None when a finite space has no more. The spec's points come first."""
         params = self._next_point(number)
-        if params is None and (self._size is None or len(self._tried) < self._size):
+        if params is None and (self._size is None or len(self._tried | self._known) < self._size):
             params = self._propose(number)
         if params is not None:
             self.add(number, params)
@@ -74,9 +76,9 @@ class Search:
         self._history.open(number)
         if self._size is not None:
             self._tried.add(_key(params))
-        point = next((point for point in self._to_try if _has(params, point)), None)
-        if point is not None:
-            self._to_try.remove(point)
+        key = next((key for key, point in self._to_try.items() if _has(params, point)), None)
+        if key is not None:
+            del self._to_try[key]
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Takes note of what a running trial reached at a step. The value must be finite."""
@@ -94,23 +96,56 @@ class Search:
         else:
             self._history.forget(number)
 
+    def learn(
+        self, params: Params, values: Mapping[int, float], *, final: float | None = None, failed: bool = False
+    ) -> None:
+        """Takes note of a trial of an earlier sweep. It is none of this one's: it has no number here.
+
+        In a finite space a configuration whose full training is known this way is not proposed; a point still is.
+
+        Args:
+            params: a configuration of the space.
+            values: by step, the objective.
+            final: the best value of its full training, if it had one.
+            failed: its configuration can't be trained.
+        """
+        self._num_learned += 1
+        number = -self._num_learned
+        self._points[number] = self._cube.encode(params)
+        for step, value in values.items():
+            self._history.observe(number, step, self._sign * value)
+        if final is not None:
+            self._history.observe(number, 0, self._sign * final)
+            self._history.complete(number)
+        if failed:
+            self._history.fail(number)
+        standing, key = self._history.standing(number), _key(params)
+        trained = standing is not None and standing[0] == self._history.levels[-1]
+        if self._size is not None and trained and key not in self._to_try:
+            self._known.add(key)
+
+    @property
+    def num_known(self) -> int:
+        """Configurations of a finite space that are not proposed, as an earlier sweep has trained them."""
+        return len(self._known)
+
     def __getstate__(self) -> dict[str, object]:
         """The walk over a grid can't be pickled; it begins anew and passes over what was tried."""
         return {**vars(self), "_grid": None}
 
     def _next_point(self, number: int) -> Params | None:
         """The first of the points that are left, what it leaves out drawn at random."""
-        while self._to_try:
-            params = self._any(random.Random(f"{self._seed}:{number}"), self._to_try[0])
+        for key, point in [*self._to_try.items()]:
+            params = self._any(random.Random(f"{self._seed}:{number}"), point)
             if params is not None:
                 return params
-            del self._to_try[0]  # all configurations that it stands for were tried
+            del self._to_try[key]  # all configurations that it stands for were tried
         return None
 
     def _propose(self, number: int) -> Params | None:
         if self._algorithm == "grid":
             self._grid = self._grid or self._space.grid()
-            return next((params for params in self._grid if _key(params) not in self._tried), None)
+            return next((params for params in self._grid if self._is_new(params)), None)
         rng = np.random.default_rng([self._seed, number])
         for point in itertools.islice(self._candidates(number, rng), _TRIES):
             params = self._cube.decode(point)
@@ -124,7 +159,8 @@ class Search:
             yield from (point for points in self._sobol.candidates(number) for point in points)
         # as many as there are parameters, and a few: below that there is nothing to tell apart (BOHB's rule)
         level = self._history.highest(self._cube.dim + 3)
-        at_random = self._algorithm == "random" or number < NUM_STARTUP or rng.random() < RANDOM_FRAC
+        starting = number + self._num_learned < NUM_STARTUP
+        at_random = self._algorithm == "random" or starting or rng.random() < RANDOM_FRAC
         if at_random or level is None:
             while True:
                 yield self._cube.uniform(rng, 1)[0]
@@ -136,7 +172,13 @@ class Search:
             yield from tpe.propose(self._history, level, self._points, self._cube, rng)
 
     def _fits(self, params: Params) -> bool:
-        return self._space.satisfied(params) and (self._size is None or _key(params) not in self._tried)
+        return self._space.satisfied(params) and self._is_new(params)
+
+    def _is_new(self, params: Params) -> bool:
+        if self._size is None:
+            return True
+        key = _key(params)
+        return key not in self._tried and key not in self._known
 
     def _any(self, rng: random.Random, given: Params) -> Params | None:
         """One at random with the `given` values; None when all of them were tried."""

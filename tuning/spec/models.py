@@ -35,6 +35,12 @@ class Metric(Model):
     target: float | None = None
     """A value that ends the sweep as soon as a trial reaches it."""
 
+    def reached(self, value: float) -> bool:
+        """Whether `value` is as good as the target, where there is one."""
+        if self.target is None:
+            return False
+        return value <= self.target if self.goal == "minimize" else value >= self.target
+
 
 class Search(Model):
     """How configurations are proposed."""
@@ -44,6 +50,8 @@ class Search(Model):
     """Makes proposals repeatable; none: drawn anew each time."""
     points: tuple[dict[str, Any], ...] = Field(default=(), max_length=1_000)
     """Configurations to try first, in this order, nested as in `parameters`; what one leaves out is drawn at random."""
+    prior: tuple[Text, ...] = Field(default=(), max_length=100)
+    """Earlier sweeps, by id or name, whose trials the search begins with; once submitted, ids."""
 
 
 class AshaScheduler(Model):

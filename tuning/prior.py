@@ -18,6 +18,9 @@ from toprung.tuning.spec.space import allows, as_drawn, flat
 if TYPE_CHECKING:
     from toprung.tuning.search import Params, Search
 
+_LEARNING = ("tpe", "gp")
+"""Algorithms with a model of all observations; CMA-ES has one of its own proposals alone."""
+
 
 class PriorTrial(Record):
     """A trial of an earlier sweep, as the store knows it."""
@@ -68,10 +71,14 @@ def learn(search: Search, spec: SweepSpec, priors: Iterable[PriorSweep]) -> str:
                 taken += 1
             except ValueError as reason:
                 reasons[str(reason)] += 1
-    told = f"the search begins with {taken:,} of the {count:,} trials of {', '.join(names)} (search.prior)"
-    left_out = "; ".join(f"{number:,} left out: {reason}" for reason, number in reasons.most_common())
-    known = f"; {search.num_known:,} configurations are not tried again: their result is known"
-    return told + (known if search.num_known else "") + (f"; {left_out}" if left_out else "")
+    told = [f"the search begins with {taken:,} of the {count:,} trials of {', '.join(names)} (search.prior)"]
+    if spec.search.algorithm not in _LEARNING:
+        told.append(f"{spec.search.algorithm} does not learn from them")
+    if search.num_known:
+        of_all = f"{search.num_known:,} of the {spec.space.size():,} configurations"
+        told.append(f"{of_all} not tried again: the result is known")
+    told += [f"{number:,} left out: {reason}" for reason, number in reasons.most_common()]
+    return "; ".join(told)
 
 
 def _learn(search: Search, spec: SweepSpec, prior: SweepSpec, trial: PriorTrial) -> None:

@@ -6,14 +6,15 @@ import pytest
 
 from tests.integration.conftest import Submit
 from toprung import Client
+from toprung.client import SweepHandle
 from toprung.errors import InvalidSpec
 from toprung.tuning.records import SweepState
 
 GRID = {"x": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.25}}
 
 
-def warnings(sweep: object) -> list[str]:
-    return [event.data["message"] for event in sweep.events() if event.type == "warning"]  # type: ignore[attr-defined]
+def warnings(sweep: SweepHandle) -> list[str]:
+    return [event.data["message"] for event in sweep.events() if event.type == "warning"]
 
 
 def test_a_sweep_begins_where_earlier_ones_ended(submit: Submit, client: Client) -> None:
@@ -21,8 +22,13 @@ def test_a_sweep_begins_where_earlier_ones_ended(submit: Submit, client: Client)
     scheduler = {"type": "asha", "max_t": 9, "grace_period": 3}
     points = [{"x": x / 12} for x in range(12)]
     submit("good", name="first", scheduler=scheduler, search={"points": points}, budget={"trials": 12})
-    submit("good", name="wider", parameters={"x": {"type": "float", "low": 0.0, "high": 9.0}}, budget={"trials": 3},
-           search={"points": [{"x": 0.9}, {"x": 5.0}, {"x": 0.95}]})  # fmt: skip
+    submit(
+        "good",
+        name="wider",
+        parameters={"x": {"type": "float", "low": 0.0, "high": 9.0}},
+        search={"points": [{"x": 0.9}, {"x": 5.0}, {"x": 0.95}]},
+        budget={"trials": 3},
+    )
 
     second = submit(
         "good",
@@ -56,7 +62,7 @@ def test_what_is_known_of_a_finite_space_is_not_tried_again(submit: Submit) -> N
 
     assert [trial.params["x"] for trial in rest.trials()] == [0.75, 1.0]
     assert (nothing.state, list(nothing.trials())) == (SweepState.SUCCEEDED, [])
-    assert "5 configurations are not tried again: their result is known" in warnings(nothing)[0]
+    assert "; 5 of the 5 configurations not tried again: the result is known" in warnings(nothing)[0]
 
 
 def test_a_sweep_that_is_not_there_or_has_another_goal(submit: Submit) -> None:

@@ -241,7 +241,8 @@ def test_what_is_fully_known_is_not_tried_again_unless_it_is_a_point(algorithm: 
     assert asked[0] == {"a": 3}
     assert sorted(params["a"] for params in asked[1:3] if params is not None) == [2, 4]
     assert asked[3] is None
-    assert "; 1 configurations are not tried again: their result is known" in told
+    assert "; 1 of the 4 configurations not tried again: the result is known" in told
+    assert (f"; {algorithm} does not learn from them" in told) == (algorithm not in ("tpe", "gp"))
 
 
 def test_a_region_that_failed_there_is_left_alone() -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toprung.tuning.prior import PriorSweep
     from toprung.tuning.records import Batch
 
 CONTROLLER = "toprung-controller"
@@ -31,6 +34,10 @@ class ControllerActor:
     def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
         """Writes a piece of a trial's output at its offset; the same piece again changes nothing."""
         self._controller.log(sweep_id, number, attempt, offset, data)
+
+    def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
+        """What a sweep may learn from earlier ones: their trials, with the objective at these steps."""
+        return self._controller.prior_sweeps(sweep_ids, steps)
 
     def ping(self) -> None:
         """Returns when the actor is there."""

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from toprung.errors import Conflict
 from toprung.serve.actor import CONTROLLER, NAMESPACE
 from toprung.serve.home import Home
 from toprung.serve.store import Store
+from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
 from toprung.tuning.run.actor import TUNE_ENV, RunnerActor
 from toprung.tuning.run.service import Service
@@ -70,6 +72,10 @@ class Controller:
     def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
         """Writes a piece of a trial's output at its offset; the same piece again changes nothing."""
         self._logs.write(sweep_id, number, attempt, offset, data)
+
+    def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
+        """What a sweep may learn from earlier ones: their trials, with the objective at these steps."""
+        return [self._store.prior_sweep(sweep_id, steps) for sweep_id in sweep_ids]
 
     # ---- called by the service
 

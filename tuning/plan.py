@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toprung.tuning.records import Forecast, RungPlan
-from toprung.tuning.spec import AshaScheduler, NoScheduler, SweepSpec
+from toprung.tuning.spec import AshaScheduler, MedianScheduler, NoScheduler, SweepSpec
 
 
 def bracket_rungs(scheduler: AshaScheduler, bracket: int = 0) -> tuple[int, ...]:
@@ -11,19 +11,28 @@ def bracket_rungs(scheduler: AshaScheduler, bracket: int = 0) -> tuple[int, ...]
 
     Li et al. 2020, algorithm 2: rung k of bracket s has resource r · η^(s + k).
     """
-    rungs = []
-    step = scheduler.grace_period * scheduler.reduction_factor**bracket
-    while step < scheduler.max_t:
-        rungs.append(step)
-        step *= scheduler.reduction_factor
-    return (*rungs, scheduler.max_t)
+    first = scheduler.grace_period * scheduler.reduction_factor**bracket
+    return _ladder(first, scheduler.reduction_factor, scheduler.max_t)
 
 
-def compared_at(scheduler: AshaScheduler | NoScheduler) -> tuple[int, ...]:
-    """The steps at which trials are compared, rising, the last that of a full training; none without early stopping."""
-    if not isinstance(scheduler, AshaScheduler):
-        return ()
-    return tuple(sorted({step for bracket in range(scheduler.brackets) for step in bracket_rungs(scheduler, bracket)}))
+def compared_at(scheduler: AshaScheduler | MedianScheduler | NoScheduler) -> tuple[int, ...]:
+    """The steps at which the search compares trials, rising, the last that of a full training; none without early
+    stopping. The median rule may stop at any step: for the search each is twice the one before."""
+    match scheduler:
+        case AshaScheduler():
+            return tuple(sorted({step for b in range(scheduler.brackets) for step in bracket_rungs(scheduler, b)}))
+        case MedianScheduler():
+            return _ladder(scheduler.grace_period, 2, scheduler.max_t)
+        case NoScheduler():
+            return ()
+
+
+def _ladder(first: int, factor: int, top: int) -> tuple[int, ...]:
+    steps = []
+    while first < top:
+        steps.append(first)
+        first *= factor
+    return (*steps, top)
 
 
 def num_trials(spec: SweepSpec) -> int | None:
@@ -43,17 +52,18 @@ def forecast(spec: SweepSpec, slots: int | None = None) -> Forecast:
     trials = num_trials(spec)
     rungs = _expected(spec, trials)
     full = None if trials is None or spec.scheduler.max_t is None else trials * spec.scheduler.max_t
+    expected = full
     if isinstance(spec.scheduler, AshaScheduler) and trials is not None:
         reached = [0, *(plan.rung for plan in rungs)]
-        expected: int | None = sum(plan.trials * (plan.rung - reached[i]) for i, plan in enumerate(rungs))
-    else:
-        expected = full
+        expected = sum(plan.trials * (plan.rung - reached[i]) for i, plan in enumerate(rungs))
+    elif isinstance(spec.scheduler, MedianScheduler):
+        expected = None  # how many are stopped, and when, depends on how the curves lie
     return Forecast(
         spec=spec,
         num_trials=trials,
         rungs=rungs,
         expected_steps=expected,
-        # in stop mode each trial may be the best so far when it arrives, and then runs to the top
+        # where trials are stopped at once, each may be the best so far when it arrives, and then runs to the top
         worst_case_steps=full,
         full_steps=full,
         slots=slots,

@@ -95,6 +95,11 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
     NON_FINITE_METRIC = "non_finite_metric"
 
+    @property
+    def lost(self) -> bool:
+        """Whether the machine was at fault: that says nothing about the configuration."""
+        return self in (FailureKind.NODE_LOST, FailureKind.PREEMPTED)
+
 
 class Action(StrEnum):
     """What the scheduler did with a trial at a rung."""
@@ -236,7 +241,7 @@ class Decision(Record):
     action: Action
     value: float
     cutoff: float
-    """Value of the worst trial that goes on among those seen."""
+    """Value of the worst trial that goes on among those seen; the median, where that is the rule."""
     rank: int
     """1 is best, among the `seen` trials with a value at this rung, itself included."""
     seen: int

@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from toprung.tuning.plan import compared_at
 from toprung.tuning.records import Action, TrialState
-from toprung.tuning.schedule import Asha
+from toprung.tuning.schedule import scheduler_of
 from toprung.tuning.search import Search
-from toprung.tuning.spec import AshaScheduler, SweepSpec
+from toprung.tuning.spec import SweepSpec
 
 Params = dict[str, Any]
 Values = Sequence[float] | npt.NDArray[np.float64]
@@ -49,28 +49,22 @@ class ToprungStrategy:
 
     def __init__(self, spec: SweepSpec) -> None:
         self.search = Search(spec.space, spec.metric.goal, spec.search, compared_at(spec.scheduler))
-        self._asha = None
-        if isinstance(spec.scheduler, AshaScheduler):
-            self._asha = Asha(spec.scheduler, spec.metric.goal, spec.search.seed)
+        self._scheduler = scheduler_of(spec.scheduler, spec.metric.goal, spec.search.seed)
         self._max_trials = spec.budget.trials or math.inf
 
     def next_trial(self, number: int) -> tuple[int, Params | None] | None:
-        if self._asha is not None and (decision := self._asha.promote()) is not None:
+        if (decision := self._scheduler.promote()) is not None:
             return decision.number, None
         params = self.search.ask(number) if number < self._max_trials else None
         if params is not None:
             return number, params
-        if self._asha is not None:
-            self._asha.no_more_trials()
-            if (decision := self._asha.promote()) is not None:
-                return decision.number, None
-        return None
+        self._scheduler.no_more_trials()
+        decision = self._scheduler.promote()
+        return None if decision is None else (decision.number, None)
 
     def report(self, number: int, step: int, value: float, last: bool) -> Action:
         self.search.observe(number, step, value)
-        decision = None
-        if self._asha is not None:
-            decision = self._asha.decide(number, 1, self._asha.bracket(number), step, value)
+        decision = self._scheduler.decide(number, 1, self._scheduler.bracket(number), step, value)
         if last:
             self.search.tell(number, TrialState.COMPLETED)
             return Action.STOP

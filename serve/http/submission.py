@@ -13,6 +13,8 @@ from fastapi import Depends, Request
 from toprung.errors import InvalidSpec, Malformed, Problem
 from toprung.serve.http.bodies import check_media_type, limited
 from toprung.serve.http.packages import PackageStore
+from toprung.serve.http.priors import prior_sweeps
+from toprung.serve.store import Store
 from toprung.tuning.spec import SweepSpec, parse_spec
 from toprung.tuning.spec.reading import Document, read
 
@@ -56,8 +58,8 @@ async def _spec_text(request: Request) -> SpecText:
 SentSpec = Annotated[SpecText, Depends(_spec_text)]
 
 
-def checked_spec(sent: SpecText, packages: PackageStore) -> SweepSpec:
-    """The spec, whose code is there.
+def checked_spec(sent: SpecText, packages: PackageStore, store: Store) -> SweepSpec:
+    """The spec, whose code and prior sweeps are there; the latter by their ids.
 
     Raises:
         InvalidSpec: lists everything that is wrong with it.
@@ -68,13 +70,19 @@ def checked_spec(sent: SpecText, packages: PackageStore) -> SweepSpec:
         spec = parse_spec(sent.text)
     except InvalidSpec as error:
         problems = list(error.problems)
-    if spec is None or spec.code is not None:
-        problems += _code_problems(read(sent.text), packages)
+    prior: list[str] = []
+    if spec is None or spec.code is not None or spec.search.prior:
+        document = read(sent.text)
+        problems += _code_problems(document, packages)
+        prior, others = prior_sweeps(document, store)
+        problems += others
     if spec is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         ordered = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
         raise InvalidSpec(f"the spec has {count}", problems=ordered)
-    return spec
+    if not prior:
+        return spec
+    return spec.model_copy(update={"search": spec.search.model_copy(update={"prior": tuple(dict.fromkeys(prior))})})
 
 
 def _code_problems(document: Document, packages: PackageStore) -> list[Problem]:

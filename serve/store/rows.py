@@ -10,7 +10,8 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Row
 
 from toprung.serve.store.tables import COUNTERS
-from toprung.tuning.records import Best, CheckpointRef, Decision, Event, Failure, Result, Sweep, Trial
+from toprung.tuning.prior import PriorTrial
+from toprung.tuning.records import Best, CheckpointRef, Decision, Event, Failure, Result, Sweep, Trial, TrialState
 from toprung.tuning.spec import SweepSpec
 
 
@@ -69,6 +70,21 @@ def trial_of(row: Row[Any]) -> Trial:
         started_at=row.started_at,
         ended_at=row.ended_at,
         gpu_hours=row.gpu_hours,
+    )
+
+
+def prior_trial_of(row: Row[Any], values: dict[int, float]) -> PriorTrial:
+    """`values`: the objective by step."""
+    failure = None if row.failure is None else Failure.model_validate_json(row.failure)
+    return PriorTrial(
+        state=row.state,
+        infeasible=row.state == TrialState.FAILED and not (failure is not None and failure.kind.lost),
+        params=from_json(row.params),
+        config=from_json(row.config),
+        step=row.step,
+        value=row.value,
+        best_step=row.best_step,
+        values=values,
     )
 
 

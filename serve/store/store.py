@@ -17,6 +17,7 @@ from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
 from toprung.serve.store.tables import cursors
 from toprung.serve.store.trials import TrialOrder
+from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import (
     Batch,
     BestTrial,
@@ -252,6 +253,15 @@ class Store:
         """A sweep's results after this one with their ids, in the order of writing."""
         with self._database.read() as connection:
             return trials.results_after(connection, min(result_id, _INT64), sweep_id, _limit(limit))
+
+    def prior_sweep(self, sweep_id: str, steps: Collection[int]) -> PriorSweep:
+        """A sweep as a later one learns from it: its trials with their objective at these steps.
+
+        Raises:
+            NotFound: there is no such sweep.
+        """
+        with self._database.read() as connection:
+            return trials.prior(connection, sweeps.get(connection, sweep_id), steps)
 
     def get_cursor(self, name: str) -> int:
         """How far a reader has come, by its own word; 0 at first."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, func, select, tuple_
 
 from toprung.errors import NotFound
 from toprung.serve.store.paging import decode_cursor, page_of
 from toprung.serve.store.progress import ranked
-from toprung.serve.store.rows import decision_of, result_of, trial_of
+from toprung.serve.store.rows import decision_of, prior_trial_of, result_of, trial_of
 from toprung.serve.store.sweeps import no_sweep
 from toprung.serve.store.tables import decisions, results, sweeps, trials
-from toprung.tuning.records import Decision, MetricValue, Page, Result, Trial, TrialState
+from toprung.tuning.prior import PriorSweep
+from toprung.tuning.records import Decision, MetricValue, Page, Result, Sweep, Trial, TrialState
 
 TrialOrder = Literal["number", "value"]
 
@@ -103,6 +105,23 @@ def decisions_of(
         (last,) = decode_cursor(cursor, order, (int,))
         query = query.where(decisions.c.id > last)
     return page_of(connection.execute(query).all(), limit, order, lambda row: (row.id,), decision_of)
+
+
+def prior(connection: Connection, sweep: Sweep, steps: Collection[int]) -> PriorSweep:
+    values: dict[int, dict[int, float]] = {}
+    query = select(results.c.number, results.c.step, results.c.metrics)
+    query = query.where(results.c.sweep_id == sweep.id, results.c.step.in_(steps))
+    for row in connection.execute(query) if steps else ():
+        value = from_json(row.metrics).get(sweep.spec.metric.name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            values.setdefault(row.number, {})[row.step] = float(value)
+    columns = (
+        trials.c[name] for name in ("number", "state", "params", "config", "failure", "step", "value", "best_step")
+    )
+    rows = connection.execute(select(*columns).where(trials.c.sweep_id == sweep.id).order_by(trials.c.number))
+    return PriorSweep(
+        name=sweep.name, spec=sweep.spec, trials=[prior_trial_of(row, values.get(row.number, {})) for row in rows]
+    )
 
 
 def check_sweep(connection: Connection, sweep_id: str) -> None:

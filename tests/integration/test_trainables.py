@@ -77,6 +77,31 @@ def test_trials_without_checkpoints_are_stopped_instead_of_paused(submit: Submit
     assert "no checkpoint by step 1" in warning
 
 
+def test_the_median_rule_stops_the_weak_and_says_why(submit: Submit) -> None:
+    """Of one trial after the other: three that are good, one that is better, one that is worse."""
+    sweep = submit(
+        "good",
+        search={"algorithm": "random", "seed": 0, "points": [{"x": x} for x in (0.8, 0.7, 0.6, 0.9, 0.0)]},
+        scheduler={"type": "median", "max_t": 9, "grace_period": 2},
+        budget={"trials": 5},
+        concurrency=1,
+    )
+
+    assert sweep.state is SweepState.SUCCEEDED, sweep.record.reason
+    trials = [trial.record for trial in sweep.trials()]
+    assert [trial.params["x"] for trial in trials] == [0.8, 0.7, 0.6, 0.9, 0.0]
+    assert [(trial.state, trial.step) for trial in trials] == [(TrialState.COMPLETED, 9)] * 4 + [(TrialState.PRUNED, 2)]
+    (decision,) = sweep.decisions()
+    assert (decision.number, decision.rung, decision.action) == (4, 2, Action.STOP)
+    assert (decision.value, decision.rank, decision.seen) == (0.5, 5, 5)
+    # (1 + 1/2) / 2 / (1 + x) at x = 0.7 and 0.8
+    assert decision.cutoff == pytest.approx((0.75 / 1.7 + 0.75 / 1.8) / 2)
+    assert trials[4].reason == (
+        f"stopped at step 2: best 0.5, median {decision.cutoff:.6g} of the averages of 4 others, rank 5 of 5"
+    )
+    assert sweep.best().params == {"x": 0.9}
+
+
 @pytest.mark.parametrize(("algorithm", "trials"), [("grid", 3), ("cmaes", 4)])
 def test_other_searches(submit: Submit, algorithm: str, trials: int) -> None:
     x = {"type": "float", "low": 0.0, "high": 1.0, "step": 0.5}

@@ -44,7 +44,8 @@ def test_every_field_of_the_spec_is_documented() -> None:
     text = (ROOT / "docs" / "spec.md").read_text()
     schema = json_schema()
     fields = set(schema["properties"])
-    for part in ("Environment", "Metric", "Search", "AshaScheduler", "Budget", "Resources", "Failures", "Tracking"):
+    schedulers = ("AshaScheduler", "MedianScheduler", "NoScheduler")
+    for part in ("Environment", "Metric", "Search", *schedulers, "Budget", "Resources", "Failures", "Tracking"):
         fields |= set(schema["$defs"][part]["properties"])
     assert {field for field in fields if not re.search(rf"\b{field}\b", text)} == set()
 

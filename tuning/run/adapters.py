@@ -20,9 +20,9 @@ from ray.tune.search import Searcher
 from toprung.tuning.records import Action, CheckpointRef, Decision, Failure, FailureKind, TrialState, utc_now
 from toprung.tuning.run.failure import failure_of
 from toprung.tuning.run.ledger import Ledger
-from toprung.tuning.run.metrics import metrics_of, objective_failure, reaches_target, scalar
+from toprung.tuning.run.metrics import metrics_of, objective_failure, scalar
 from toprung.tuning.run.trainable import IDENTITY
-from toprung.tuning.schedule import Asha, in_words
+from toprung.tuning.schedule import Scheduler
 from toprung.tuning.search import Search
 
 logger = logging.getLogger(__name__)
@@ -45,14 +45,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     """
 
     def __init__(
-        self, ledger: Ledger, search: Search, asha: Asha | None, share: Callable[[], int], num_trials: int | None
+        self, ledger: Ledger, search: Search, rule: Scheduler, share: Callable[[], int], num_trials: int | None
     ) -> None:
         metric = ledger.spec.metric
         super().__init__(metric=metric.name, mode="min" if metric.goal == "minimize" else "max")
         self._ended = False
         self._ledger = ledger
         self._search = search
-        self._asha = asha
+        self._rule = rule
         self._share = share
         self._num_trials = num_trials
 
@@ -72,14 +72,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         if ledger.stop_reason is not None or self.exhausted:
             return Searcher.FINISHED
         # a paused trial that may go on comes before a new one
-        if not self.has_place or (self._asha is not None and self._asha.next_up() is not None):
+        if not self.has_place or self._rule.next_up() is not None:
             return None
         params = self._search.ask(number)
         if params is None:
             self._ended = True
             return Searcher.FINISHED
         config = ledger.spec.space.config(params)
-        ledger.open(number, params, config, self._asha.bracket(number) if self._asha else 0)
+        ledger.open(number, params, config, self._rule.bracket(number))
         return {**config, IDENTITY: {"number": number, "attempt": 1}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -93,7 +93,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
 
 class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Pauses or stops a trial as ASHA decides; stops one that reached `max_t` or whose objective can't be compared.
+    """Pauses or stops a trial as the sweep's rule decides; stops one that reached `max_t`, or that can't be compared.
 
     Args:
         pausable: whether trials can be resumed; None: if they report checkpoints.
@@ -103,12 +103,12 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
     """
 
     def __init__(
-        self, ledger: Ledger, search: Search, asha: Asha | None, searcher: SweepSearcher, pausable: bool | None
+        self, ledger: Ledger, search: Search, rule: Scheduler, searcher: SweepSearcher, pausable: bool | None
     ) -> None:
         super().__init__()
         self._ledger = ledger
         self._search = search
-        self._asha = asha
+        self._rule = rule
         self._searcher = searcher
         self._pausable = pausable
         self._trials: dict[int, TuneTrial] = {}
@@ -134,15 +134,13 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
             return self._stop(number, (TrialState.FAILED, None, failure))
         value = float(scalar(result[spec.metric.name]))
         self._search.observe(number, step, value)
-        if self._asha is not None and self._asha.mode == "promote":
+        if self._rule.mode == "promote":
             self._check_pausable(trial, result)
         record = self._ledger[number]
-        decision = None
-        if self._asha is not None:
-            decision = self._asha.decide(number, record.attempt, record.bracket, step, value)
+        decision = self._rule.decide(number, record.attempt, record.bracket, step, value)
         if decision is not None:
             self._ledger.decided(decision)
-        if reaches_target(spec.metric, value):
+        if spec.metric.reached(value):
             self._ledger.stop(f"the target {spec.metric.target:g} was reached by trial {number} at step {step}")
             return self._stop(number, (TrialState.COMPLETED, f"reached the target {spec.metric.target:g}", None))
         max_t = spec.scheduler.max_t
@@ -151,32 +149,31 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         if decision is None or decision.action is Action.PROMOTE:
             return str(TrialScheduler.CONTINUE)
         if decision.action is Action.PAUSE:
-            self._ledger.paused(number, in_words(decision))
+            self._ledger.paused(number, self._rule.in_words(decision))
             return str(TrialScheduler.PAUSE)
-        return self._stop(number, (TrialState.PRUNED, in_words(decision), None))
+        return self._stop(number, (TrialState.PRUNED, self._rule.in_words(decision), None))
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""
-        if self._asha is None or self._ledger.stop_reason is not None or not self._searcher.has_place:
+        if self._ledger.stop_reason is not None or not self._searcher.has_place:
             return None
         if self._searcher.exhausted:
-            self._asha.no_more_trials()
-        number = self._asha.next_up()
+            self._rule.no_more_trials()
+        number = self._rule.next_up()
         if number is not None:
             # one that was just told to pause still saves its checkpoint
-            return self._resume(self._asha.promote()) if self._trials[number].status == TuneTrial.PAUSED else None
+            return self._resume(self._rule.promote()) if self._trials[number].status == TuneTrial.PAUSED else None
         if self._searcher.exhausted and self._ledger.num_live == 0:
             self._dismiss(tune_controller)
         return None
 
     def _dismiss(self, tune_controller: Any) -> None:
         """Nothing runs and nothing new comes: Tune would wait for the paused trials for ever."""
-        assert self._asha is not None
-        if any(self._trials[number].status != TuneTrial.PAUSED for number in self._asha.waiting()):
+        if any(self._trials[number].status != TuneTrial.PAUSED for number in self._rule.waiting()):
             return
-        for decision in self._asha.dismiss():
+        for decision in self._rule.dismiss():
             self._ledger.decided(decision)
-            self.verdicts[decision.number] = (TrialState.PRUNED, in_words(decision), None)
+            self.verdicts[decision.number] = (TrialState.PRUNED, self._rule.in_words(decision), None)
             tune_controller.stop_trial(self._trials[decision.number])
 
     def _resume(self, decision: Decision | None) -> TuneTrial:
@@ -189,14 +186,13 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def _check_pausable(self, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Without a checkpoint a trial would begin anew: the sweep then stops trials instead."""
-        assert self._asha is not None
         step = int(result["training_iteration"])
-        if not self._asha.is_rung(self._ledger[number_of(trial)].bracket, step):
+        if not self._rule.is_rung(self._ledger[number_of(trial)].bracket, step):
             return
         has_checkpoint = result.get(SHOULD_CHECKPOINT, False) or trial.has_checkpoint()
         if self._pausable if self._pausable is not None else has_checkpoint:
             return
-        self._asha.give_up_pausing()
+        self._rule.give_up_pausing()
         self._ledger.warn(
             f"trials are stopped at rungs instead of paused (scheduler.mode: stop): trial {number_of(trial)} had "
             f"reported no checkpoint by step {step}, so it could not go on later. Report one with the result at each "
@@ -206,8 +202,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
     def _forget(self, trial: TuneTrial) -> None:
         number = number_of(trial)
         self._trials.pop(number, None)
-        if self._asha is not None:
-            self._asha.leave(number)
+        self._rule.leave(number)
 
     def _stop(self, number: int, verdict: Verdict) -> str:
         self.verdicts[number] = verdict
@@ -301,8 +296,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
 def _told(state: TrialState, failure: Failure | None) -> TrialState:
     """What the search is told: a lost node says nothing about a configuration."""
-    lost = failure is not None and failure.kind in (FailureKind.NODE_LOST, FailureKind.PREEMPTED)
-    return TrialState.CANCELLED if lost else state
+    return TrialState.CANCELLED if failure is not None and failure.kind.lost else state
 
 
 def _error_of(trial: TuneTrial) -> BaseException | None:

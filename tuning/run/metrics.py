@@ -62,13 +62,6 @@ def objective_failure(metric: Metric, step: int, result: Mapping[str, Any]) -> F
     return None
 
 
-def reaches_target(metric: Metric, value: float) -> bool:
-    """Whether `value` is as good as the sweep's target."""
-    if metric.target is None:
-        return False
-    return value <= metric.target if metric.goal == "minimize" else value >= metric.target
-
-
 def _flat(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in result.items():
         # Tune hands some results over flat already: config/lr

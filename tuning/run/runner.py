@@ -29,15 +29,16 @@ from ray.tune.registry import register_trainable
 
 from toprung.errors import InvalidSpec
 from toprung.tuning.plan import compared_at, num_trials
+from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import Recorder, SweepScheduler, SweepSearcher, SweepStopper
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.resources import bundle, missing, slots
 from toprung.tuning.run.service import Service
 from toprung.tuning.run.trainable import can_be_resumed, host, load
-from toprung.tuning.schedule import Asha
+from toprung.tuning.schedule import scheduler_of
 from toprung.tuning.search import Search
-from toprung.tuning.spec import AshaScheduler, Resources, SweepSpec
+from toprung.tuning.spec import Resources, SweepSpec
 from toprung.tuning.spec import Search as SearchSpec
 
 logger = logging.getLogger(__name__)
@@ -104,12 +105,13 @@ class Runner:
             return SweepState.FAILED, f"no node of this cluster can hold a trial: {missing(spec.resources)}"
         seeded = _seeded(spec.search, self._ledger.sweep_id)
         search = Search(spec.space, spec.metric.goal, seeded, compared_at(spec.scheduler))
-        asha = None
-        if isinstance(spec.scheduler, AshaScheduler):
-            asha = Asha(spec.scheduler, spec.metric.goal, seeded.seed)
+        if spec.search.prior:
+            priors = self._service.prior_sweeps(spec.search.prior, steps_of_interest(spec))
+            self._ledger.warn(learn(search, spec, priors))
+        rule = scheduler_of(spec.scheduler, spec.metric.goal, seeded.seed)
         count = num_trials(spec)
-        searcher = SweepSearcher(self._ledger, search, asha, _share(spec), count)
-        scheduler = SweepScheduler(self._ledger, search, asha, searcher, can_be_resumed(target))
+        searcher = SweepSearcher(self._ledger, search, rule, _share(spec), count)
+        scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target))
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
         hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toprung.tuning.prior import PriorSweep
     from toprung.tuning.records import Batch
 
 _CALL_S = 60.0
@@ -16,7 +19,7 @@ _CALL_S = 60.0
 
 @dataclass(frozen=True)
 class Service:
-    """The runner's way to the service: the two methods of the controller that it calls."""
+    """The runner's way to the service: the methods of the controller that it calls."""
 
     controller_name: str
     namespace: str
@@ -29,10 +32,15 @@ class Service:
         """Returns when the piece of output is written."""
         self._call("log", sweep_id, number, attempt, offset, data)
 
-    def _call(self, method: str, *args: Any) -> None:
+    def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
+        """Earlier sweeps, with the objective of their trials at these steps."""
+        found: list[PriorSweep] = self._call("prior_sweeps", sweep_ids, steps)
+        return found
+
+    def _call(self, method: str, *args: Any) -> Any:
         try:
             controller = _named_actor(self.controller_name, self.namespace)
-            ray.get(getattr(controller, method).remote(*args), timeout=_CALL_S)
+            return ray.get(getattr(controller, method).remote(*args), timeout=_CALL_S)
         except Exception:
             _named_actor.cache_clear()  # another one may have its name when it is called again
             raise

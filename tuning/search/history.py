@@ -23,6 +23,7 @@ class Score(NamedTuple):
 
 class History:
     """Scores (lower is better) by level: the step of a rung, or `END`. Scores of different levels are never mixed.
+    Trials are known by their number; those of earlier sweeps have negative ones.
 
     Args:
         levels: steps at which trials are compared, rising; the last is that of a full training.
@@ -69,7 +70,7 @@ class History:
 
     def num_finite(self, level: int) -> int:
         """How many trials have a score there that can be compared."""
-        return bisect.bisect_left(self._ranked[level], (math.inf, -1))
+        return bisect.bisect_left(self._ranked[level], (math.inf, -math.inf))
 
     def highest(self, min_count: int) -> int | None:
         """The highest level with so many scores (BOHB's rule); None where no level has them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -55,15 +55,18 @@ class Search:
         self._points: dict[int, Array] = {}
         self._size = space.size()
         self._tried: set[tuple[tuple[str, object], ...]] = set()
+        self._known: set[tuple[tuple[str, object], ...]] = set()
+        self._num_learned = 0
+        self._to_try = {_key(point): point for point in map(space.given, config.points)}
         self._grid: Iterator[Params] | None = None
         self._sobol = Sobol(self._cube.dim, self._seed) if config.algorithm == "qmc" else None
         self._model = self._model_of(config.algorithm)
 
     def ask(self, number: int) -> Params | None:
-        """The configuration of trial `number`; None when a finite space has no more."""
-        if self._size is not None and len(self._tried) >= self._size:
-            return None
-        params = self._propose(number)
+        """The configuration of trial `number`; None when a finite space has no more. The spec's points come first."""
+        params = self._next_point(number)
+        if params is None and (self._size is None or len(self._tried | self._known) < self._size):
+            params = self._propose(number)
         if params is not None:
             self.add(number, params)
         return params
@@ -74,6 +77,9 @@ class Search:
         self._history.open(number)
         if self._size is not None:
             self._tried.add(_key(params))
+        key = next((key for key, point in self._to_try.items() if _has(params, point)), None)
+        if key is not None:
+            del self._to_try[key]
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Takes note of what a running trial reached at a step. The value must be finite."""
@@ -91,20 +97,62 @@ class Search:
         else:
             self._history.forget(number)
 
+    def learn(
+        self, params: Params, values: Mapping[int, float], *, final: float | None = None, failed: bool = False
+    ) -> None:
+        """Takes note of a trial of an earlier sweep. It is none of this one's: it has no number here.
+
+        In a finite space a configuration whose full training is known this way is not proposed; a point still is.
+
+        Args:
+            params: a configuration of the space.
+            values: by step, the objective.
+            final: the best value of its full training, if it had one.
+            failed: its configuration can't be trained.
+        """
+        self._num_learned += 1
+        number = -self._num_learned
+        self._points[number] = self._cube.encode(params)
+        for step, value in values.items():
+            self._history.observe(number, step, self._sign * value)
+        if final is not None:
+            self._history.observe(number, 0, self._sign * final)
+            self._history.complete(number)
+        if failed:
+            self._history.fail(number)
+        standing, key = self._history.standing(number), _key(params)
+        trained = standing is not None and standing[0] == self._history.levels[-1]
+        if self._size is not None and trained and key not in self._to_try:
+            self._known.add(key)
+
+    @property
+    def num_known(self) -> int:
+        """Configurations of a finite space that are not proposed, as an earlier sweep has trained them."""
+        return len(self._known)
+
     def __getstate__(self) -> dict[str, object]:
         """The walk over a grid can't be pickled; it begins anew and passes over what was tried."""
         return {**vars(self), "_grid": None}
 
+    def _next_point(self, number: int) -> Params | None:
+        """The first of the points that are left, what it leaves out drawn at random."""
+        for key, point in [*self._to_try.items()]:
+            params = self._any(random.Random(f"{self._seed}:{number}"), point)
+            if params is not None:
+                return params
+            del self._to_try[key]  # all configurations that it stands for were tried
+        return None
+
     def _propose(self, number: int) -> Params | None:
         if self._algorithm == "grid":
             self._grid = self._grid or self._space.grid()
-            return next((params for params in self._grid if _key(params) not in self._tried), None)
+            return next((params for params in self._grid if self._is_new(params)), None)
         rng = np.random.default_rng([self._seed, number])
         for point in itertools.islice(self._candidates(number, rng), _TRIES):
             params = self._cube.decode(point)
             if self._fits(params):
                 return params
-        return self._any(random.Random(f"{self._seed}:{number}"))
+        return self._any(random.Random(f"{self._seed}:{number}"), {})
 
     def _candidates(self, number: int, rng: np.random.Generator) -> Iterator[Array]:
         """Points (d,) without end, those that the algorithm likes best first."""
@@ -112,7 +160,8 @@ class Search:
             yield from (point for points in self._sobol.candidates(number) for point in points)
         # as many as there are parameters, and a few: below that there is nothing to tell apart (BOHB's rule)
         level = self._history.highest(self._cube.dim + 3)
-        at_random = self._algorithm == "random" or number < NUM_STARTUP or rng.random() < RANDOM_FRAC
+        starting = number + self._num_learned < NUM_STARTUP
+        at_random = self._algorithm == "random" or starting or rng.random() < RANDOM_FRAC
         if at_random or level is None:
             while True:
                 yield self._cube.uniform(rng, 1)[0]
@@ -129,18 +178,29 @@ class Search:
         return CmaEs(self._cube, self._seed) if algorithm == "cmaes" else None
 
     def _fits(self, params: Params) -> bool:
-        return self._space.satisfied(params) and (self._size is None or _key(params) not in self._tried)
+        return self._space.satisfied(params) and self._is_new(params)
 
-    def _any(self, rng: random.Random) -> Params:
-        """Where the algorithm found nothing that fits."""
+    def _is_new(self, params: Params) -> bool:
+        if self._size is None:
+            return True
+        key = _key(params)
+        return key not in self._tried and key not in self._known
+
+    def _any(self, rng: random.Random, given: Params) -> Params | None:
+        """One at random with the `given` values; None when all of them were tried."""
         for _ in range(_TRIES):
-            params = self._space.sample(rng)
+            params = self._space.sample(rng, given)
             if self._fits(params):
                 return params
         # nearly all of a finite space was tried: look for what is left
-        return rng.choice([params for params in self._space.grid() if self._fits(params)])
+        left = [params for params in self._space.grid() if _has(params, given) and self._fits(params)]
+        return rng.choice(left) if left else None
 
 
 def _key(params: Params) -> tuple[tuple[str, object], ...]:
     # rounded: the grid and the cube come to the same value of a float with a step by different ways
     return tuple((name, float(f"{v:.9g}") if isinstance(v, float) else v) for name, v in sorted(params.items()))
+
+
+def _has(params: Params, given: Params) -> bool:
+    return set(_key(given)) <= set(_key(params))

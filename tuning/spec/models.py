@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_serializer, field_validator, model_validator
 
-from toprung.tuning.spec.checks import Parts, build_space, cross_problems
+from toprung.tuning.spec.checks import cross_problems
 from toprung.tuning.spec.parameters import BaseDistribution, Model, ParameterNode, problem
+from toprung.tuning.spec.parts import Parts, build_space
 from toprung.tuning.spec.space import SearchSpace
 
 Goal = Literal["minimize", "maximize"]
@@ -34,6 +35,12 @@ class Metric(Model):
     target: float | None = None
     """A value that ends the sweep as soon as a trial reaches it."""
 
+    def reached(self, value: float) -> bool:
+        """Whether `value` is as good as the target, where there is one."""
+        if self.target is None:
+            return False
+        return value <= self.target if self.goal == "minimize" else value >= self.target
+
 
 class Search(Model):
     """How configurations are proposed."""
@@ -41,6 +48,10 @@ class Search(Model):
     algorithm: Literal["tpe", "random", "gp", "cmaes", "qmc", "grid"] = "tpe"
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
     """Makes proposals repeatable; none: drawn anew each time."""
+    points: tuple[dict[str, Any], ...] = Field(default=(), max_length=1_000)
+    """Configurations to try first, in this order, nested as in `parameters`; what one leaves out is drawn at random."""
+    prior: tuple[Text, ...] = Field(default=(), max_length=100)
+    """Earlier sweeps, by id or name, whose trials the search begins with; once submitted, ids."""
 
 
 class AshaScheduler(Model):
@@ -60,12 +71,7 @@ class AshaScheduler(Model):
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        if self.grace_period > self.max_t:
-            raise problem(
-                "grace_above_max_t",
-                f"grace_period ({self.grace_period}) must not be above max_t ({self.max_t})",
-                at="grace_period",
-            )
+        _check_grace(self.grace_period, self.max_t)
         if self.brackets > 1 and self.grace_period * self.reduction_factor ** (self.brackets - 1) >= self.max_t:
             raise problem(
                 "too_many_brackets",
@@ -73,6 +79,29 @@ class AshaScheduler(Model):
                 at="brackets",
             )
         return self
+
+
+class MedianScheduler(Model):
+    """The median stopping rule: a trial stops whose best is worse than the median of the others' running averages."""
+
+    type: Literal["median"] = "median"
+    max_t: int = Field(ge=1)
+    """Steps of a full training."""
+    grace_period: int = Field(default=1, ge=1)
+    """The first step at which a trial may be stopped."""
+    min_samples: int = Field(default=3, ge=1)
+    """Other trials that have to have been at a step before one is stopped there (3 in Ray Tune and Katib)."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        _check_grace(self.grace_period, self.max_t)
+        return self
+
+
+def _check_grace(grace_period: int, max_t: int) -> None:
+    if grace_period > max_t:
+        text = f"grace_period ({grace_period}) must not be above max_t ({max_t})"
+        raise problem("grace_above_max_t", text, at="grace_period")
 
 
 class NoScheduler(Model):
@@ -155,7 +184,7 @@ class SweepSpec(Model):
     constraints: tuple[Text, ...] = ()
     """Relations that every configuration meets, such as "l2 <= l1"."""
     search: Search = Search()
-    scheduler: Annotated[AshaScheduler | NoScheduler, Field(discriminator="type")] = NoScheduler()
+    scheduler: Annotated[AshaScheduler | MedianScheduler | NoScheduler, Field(discriminator="type")] = NoScheduler()
     budget: Budget = Budget()
     concurrency: int | None = Field(default=None, ge=1)
     """Most trials at once; none: as many as fit the cluster."""
@@ -203,4 +232,6 @@ class SweepSpec(Model):
             constraints=self.constraints,
             algorithm=self.search.algorithm,
             budget=any(v is not None for v in (self.budget.trials, self.budget.wall_time_s, self.budget.gpu_hours)),
+            trials=self.budget.trials,
+            points=self.search.points,
         )

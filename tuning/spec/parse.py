@@ -12,14 +12,15 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from toprung.errors import InvalidSpec, Problem
-from toprung.tuning.spec.checks import Broken, Parts, cross_problems, did_you_mean, pointer
-from toprung.tuning.spec.models import AshaScheduler, Budget, NoScheduler, Search, SweepSpec
+from toprung.tuning.spec.checks import cross_problems
+from toprung.tuning.spec.models import AshaScheduler, Budget, MedianScheduler, NoScheduler, Search, SweepSpec
 from toprung.tuning.spec.parameters import (
     CategoricalParameter,
     FloatParameter,
     IntParameter,
     ParameterNode,
 )
+from toprung.tuning.spec.parts import Broken, Parts, did_you_mean, pointer
 from toprung.tuning.spec.reading import Document, not_a_mapping, read
 
 _DISTRIBUTIONS: dict[str, type[BaseModel]] = {
@@ -27,7 +28,7 @@ _DISTRIBUTIONS: dict[str, type[BaseModel]] = {
     "int": IntParameter,
     "categorical": CategoricalParameter,
 }
-_SCHEDULERS: dict[str, type[BaseModel]] = {"asha": AshaScheduler, "none": NoScheduler}
+_SCHEDULERS: dict[str, type[BaseModel]] = {"asha": AshaScheduler, "median": MedianScheduler, "none": NoScheduler}
 
 
 def parse_spec(text: str) -> SweepSpec:
@@ -77,8 +78,8 @@ def json_schema() -> dict[str, Any]:
 
 def _plain(spec: SweepSpec) -> dict[str, Any]:
     data = spec.model_dump(mode="json", exclude_defaults=True)
-    if isinstance(spec.scheduler, AshaScheduler):
-        data["scheduler"] = {"type": "asha", **data["scheduler"]}
+    if "scheduler" in data:
+        data["scheduler"] = {"type": spec.scheduler.type, **data["scheduler"]}
     return data
 
 
@@ -147,7 +148,17 @@ def _readable(data: dict[str, Any]) -> Parts:
         constraints=tuple(text for text in constraints if isinstance(text, str)),
         algorithm=search.algorithm if search else None,
         budget=None if budget is None else bool(budget.model_dump(exclude_none=True)),
+        trials=None if budget is None else budget.trials,
+        points=_readable_points(data.get("search")),
     )
+
+
+def _readable_points(search: Any) -> tuple[Mapping[str, Any] | None, ...]:
+    """Each at its index, whatever else of `search` is broken."""
+    points = search.get("points", ()) if isinstance(search, Mapping) else ()
+    if not isinstance(points, list | tuple):
+        return ()
+    return tuple(point if isinstance(point, Mapping) else None for point in points)
 
 
 def _readable_tree(tree: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from toprung.errors import InvalidSpec, Malformed, Problem, TooLarge
-from toprung.tuning.spec.checks import pointer
+from toprung.tuning.spec.parts import pointer
 
 MAX_BYTES = 1024 * 1024
 _MAX_NODES = 100_000

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from toprung.errors import InvalidSpec, Problem
@@ -73,23 +74,28 @@ class SearchSpace:
             place[leaf] = value
         return config
 
-    def sample(self, rng: random.Random) -> dict[str, Any]:
-        """A configuration drawn at random that meets the relations.
+    def given(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The varied parameters in a configuration, or in a part of one, each value as the space itself has it."""
+        values = flat(config)
+        return {p.name: as_drawn(p.distribution, values[p.name]) for p in self.parameters if p.name in values}
+
+    def sample(self, rng: random.Random, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+        """A configuration drawn at random that meets the relations, with the `given` values where they are active.
 
         Raises:
             InvalidSpec: none was found in 10,000 draws.
         """
         for _ in range(_TRIES):
-            params = self._draw(rng)
+            params = self._draw(rng, given)
             if self.satisfied(params):
                 return params
         detail = f"no configuration that meets the constraints was found in {_TRIES:,} random draws"
         raise InvalidSpec(detail, problems=[Problem("/constraints", "unsatisfiable", detail)])
 
-    def satisfiable(self, draws: int = 2_000) -> bool:
+    def satisfiable(self, given: Mapping[str, Any] = MappingProxyType({}), draws: int = 2_000) -> bool:
         """Whether a few random draws find a configuration that meets the relations."""
         rng = random.Random(0)
-        return not self.relations or any(self.satisfied(self._draw(rng)) for _ in range(draws))
+        return not self.relations or any(self.satisfied(self._draw(rng, given)) for _ in range(draws))
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Every configuration of a finite space once, in the spec's order."""
@@ -120,16 +126,28 @@ class SearchSpace:
         for value in values:
             yield from self._walk(index + 1, {**params, parameter.name: value})
 
-    def _draw(self, rng: random.Random) -> dict[str, Any]:
+    def _draw(self, rng: random.Random, given: Mapping[str, Any]) -> dict[str, Any]:
         params: dict[str, Any] = {}
         for parameter in self.parameters:
             if _active(parameter, params):
-                params[parameter.name] = draw(parameter.distribution, rng)
+                name = parameter.name
+                params[name] = given[name] if name in given else draw(parameter.distribution, rng)
         return params
 
 
 def _active(parameter: Parameter, params: Mapping[str, Any]) -> bool:
     return all(name in params and params[name] in values for name, values in parameter.when.items())
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a nested configuration by their full names, joined by "/"."""
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            values |= {f"{name}/{inner}": deep for inner, deep in flat(value).items()}
+        else:
+            values[str(name)] = value
+    return values
 
 
 def finite(distribution: Distribution) -> bool:
@@ -151,6 +169,28 @@ def _values(distribution: Distribution) -> tuple[Scalar, ...] | range | list[flo
 
 def _steps(low: float, high: float, step: float) -> int:
     return math.floor((high - low) / step + 1e-9)
+
+
+def allows(distribution: Distribution, value: Any) -> bool:
+    """Whether a parameter can have a value."""
+    if isinstance(distribution, CategoricalParameter):
+        return value in distribution.choices
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(distribution, IntParameter) and not isinstance(value, int):
+        return False
+    if not distribution.low <= value <= distribution.high:
+        return False
+    # log excludes a step but 1, which whole numbers have anyway
+    steps = 0.0 if distribution.step is None else (value - distribution.low) / distribution.step
+    return abs(steps - round(steps)) < 1e-6
+
+
+def as_drawn(distribution: Distribution, value: Any) -> Scalar:
+    """A value that a parameter can have, as a draw would give it: 1.0 instead of 1 where it is a float."""
+    if isinstance(distribution, CategoricalParameter):
+        return distribution.choices[distribution.choices.index(value)]
+    return float(value) if isinstance(distribution, FloatParameter) else int(value)
 
 
 def draw(distribution: Distribution, rng: random.Random) -> Scalar:

@@ -62,7 +62,7 @@ class BestTrials(BaseModel):
 )
 def submit_sweep(context: Context, sent: SentSpec, idempotency_key: IdempotencyKey = None) -> Response:
     """Start a sweep. It is on disk when the answer comes."""
-    spec = checked_spec(sent, context.packages)
+    spec = checked_spec(sent, context.packages, context.store)
     sweep, new = context.store.create_sweep(
         spec, name=spec.name, num_trials=num_trials(spec), idempotency_key=idempotency_key, body_hash=sent.sha256
     )
@@ -78,7 +78,7 @@ def submit_sweep(context: Context, sent: SentSpec, idempotency_key: IdempotencyK
 )
 def validate_sweep(context: Context, sent: SentSpec) -> Response:
     """What a sweep would do and cost; nothing is started."""
-    spec = checked_spec(sent, context.packages)
+    spec = checked_spec(sent, context.packages, context.store)
     slots = None if context.slots is None else context.slots(spec.resources)
     return record(forecast(spec, slots))
 

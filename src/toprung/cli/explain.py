@@ -62,7 +62,7 @@ def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[De
         print_mapping(out, trial.metrics)
     if decisions:
         out.print()
-        _print_decisions(out, decisions)
+        _print_decisions(out, decisions, sweep.spec.scheduler.type == "median")
     if trial.checkpoint is not None:
         out.print(
             f"\ncheckpoint of step {trial.checkpoint.step}: toprung download {sweep.name} {trial.number}", style="dim"
@@ -95,8 +95,9 @@ def _how_far(trial: Trial, metric: str) -> str:
     return f"best {metric} {number(trial.value)} at step {trial.best_step}, {plural(trial.step, 'step')} in all"
 
 
-def _print_decisions(out: Console, decisions: Sequence[Decision]) -> None:
-    made = table("rung", "decision", "value", "cutoff", "rank", right=("rung", "value", "cutoff"))
+def _print_decisions(out: Console, decisions: Sequence[Decision], of_medians: bool) -> None:
+    place, cutoff = ("step", "median") if of_medians else ("rung", "cutoff")
+    made = table(place, "decision", "value", cutoff, "rank", right=(place, "value", cutoff))
     for decision in decisions:
         rank = f"{decision.rank} of {decision.seen}, {decision.places} may go on"
         row = (str(decision.rung), str(decision.action), number(decision.value), number(decision.cutoff), rank)

@@ -35,6 +35,8 @@ def method(spec: SweepSpec) -> str:
     algorithm = ALGORITHMS.get(spec.search.algorithm, spec.search.algorithm)
     if spec.scheduler.type == "none":
         return f"{algorithm}, no early stopping"
+    if spec.scheduler.type == "median":
+        return f"{algorithm} + median stopping rule"
     return f"{algorithm} + ASHA ({spec.scheduler.mode}, η = {spec.scheduler.reduction_factor:g})"
 
 
@@ -53,7 +55,7 @@ def rung_lines(forecast: Forecast) -> tuple[str, str]:
 
 def steps(forecast: Forecast) -> str:
     if forecast.expected_steps is None:
-        return ""
+        return f"at most {plural(forecast.worst_case_steps, 'step')}" if forecast.worst_case_steps is not None else ""
     text = f"≈ {plural(forecast.expected_steps, 'step')}"
     if forecast.worst_case_steps is not None and forecast.worst_case_steps != forecast.expected_steps:
         text += f", at worst {forecast.worst_case_steps:,}"

@@ -102,7 +102,7 @@ def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-_AT_RUNG = re.compile(r"(?:stopped|waits) at (rung \d+): .*(rank \d+ of \d+)")
+_AT_RUNG = re.compile(r"(?:stopped|waits) at ((?:rung|step) \d+): .*(rank \d+ of \d+)")
 
 
 def short_reason(reason: str | None) -> str:

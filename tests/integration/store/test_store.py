@@ -447,3 +447,37 @@ class TestListings:
         with pytest.raises(Malformed, match="parameter cursor") as caught:
             store.list_trials(sweep.id, order_by="value", cursor=cursor)
         assert [problem.pointer for problem in caught.value.problems] == ["/cursor"]
+
+
+class TestPriorSweeps:
+    def test_trials_with_the_objective_at_the_steps_asked_for(self, store: Store) -> None:
+        sweep = new_sweep(store)
+        lost = FAILURE.model_copy(update={"kind": FailureKind.NODE_LOST})
+        trials = [
+            trial(sweep, 0, state=TrialState.COMPLETED, step=27, value=0.1, best_step=9, params={"lr": 0.02}),
+            trial(sweep, 1, state=TrialState.FAILED, failure=FAILURE),
+            trial(sweep, 2, state=TrialState.FAILED, failure=lost),
+            trial(sweep, 3, state=TrialState.PAUSED, step=3),
+        ]
+        results = [result(0, step, val_loss=1 / step, other=7) for step in range(1, 28)]
+        results += [result(3, 1, val_loss=None), result(3, 2, other=1), result(3, 3, val_loss=True)]
+        write(store, sweep, trials=trials, results=results)
+        write(store, new_sweep(store), trials=[], results=[])
+
+        prior = store.prior_sweep(sweep.id, (1, 3, 9, 81))
+
+        assert (prior.name, prior.spec) == (sweep.name, sweep.spec)
+        first, user_error, lost_node, paused = prior.trials
+        assert (first.state, first.params, first.config) == ("completed", {"lr": 0.02}, {"lr": 0.01, "epochs": 27})
+        assert (first.step, first.value, first.best_step, first.infeasible) == (27, 0.1, 9, False)
+        assert first.values == {1: 1.0, 3: pytest.approx(1 / 3), 9: pytest.approx(1 / 9)}
+        assert [each.infeasible for each in (user_error, lost_node, paused)] == [True, False, False]
+        assert (paused.values, paused.value) == ({}, None), "no number was reported there"
+
+    def test_without_steps_and_without_trials(self, store: Store) -> None:
+        sweep = new_sweep(store)
+        assert store.prior_sweep(sweep.id, (1, 3)).trials == []
+        write(store, sweep, trials=[trial(sweep)], results=[result()])
+        assert [each.values for each in store.prior_sweep(sweep.id, ()).trials] == [{}]
+        with pytest.raises(NotFound):
+            store.prior_sweep("swp_0", (1,))

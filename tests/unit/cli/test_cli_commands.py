@@ -98,6 +98,13 @@ def test_validate_without_a_service(spec: str) -> None:
     assert run("validate", spec, "--url", NOWHERE, "--json").json["service"] is None
 
 
+def test_validate_states_the_worst_case_of_the_median_rule(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SPEC.replace("reduction_factor: 3", "min_samples: 4").replace("type: asha", "type: median"))
+    done = run("validate", str(path), "--url", NOWHERE)
+    assert (done.code, "TPE + median stopping rule" in done.out, "at most 81 steps" in done.out) == (0, True, True)
+
+
 def test_no_service(spec: str) -> None:
     for args in (["list"], ["status"], ["submit", spec], ["show", "x"], ["watch", "x"]):
         done = run(*args, "--url", NOWHERE)

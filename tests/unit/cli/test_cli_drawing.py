@@ -44,6 +44,12 @@ def test_what_matters_is_there() -> None:
     assert "rung 1: rank 7 of 20" in text
 
 
+def test_the_median_rule_has_no_rungs() -> None:
+    text = "\n".join(lines_of(busy_view(spec=make_spec(scheduler={"type": "median", "max_t": 27}))))
+    assert "rung" not in text
+    assert "step 1: rank 7 of 20" in text
+
+
 def test_running_trials_come_first_then_the_best() -> None:
     found = dict(sections(busy_view(), 12))
     assert [row.number for row in found["running"]] == [0, 1, 2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toprung.cli.words import bar, duration, flat, number, plural, sparkline
+from toprung.cli.words import bar, duration, flat, number, plural, short_reason, sparkline
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,16 @@ def test_bar_keeps_its_width(done: float, width: int) -> None:
 def test_plural_and_flat() -> None:
     assert [plural(count, "trial") for count in (0, 1, 1350)] == ["0 trials", "1 trial", "1,350 trials"]
     assert flat({"a": {"b": {"c": 1}}, "d": 2}) == {"a/b/c": 1, "d": 2}
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("stopped at rung 3: 0.41, cutoff 0.35, rank 7 of 9, the best 3 go on", "rung 3: rank 7 of 9"),
+        ("stopped at step 4: best 0.9, median 0.4 of the averages of 5 others, rank 6 of 6", "step 4: rank 6 of 6"),
+        ("the sweep ended", "the sweep ended"),
+        (None, ""),
+    ],
+)
+def test_a_reason_in_a_table(reason: str | None, expected: str) -> None:
+    assert short_reason(reason) == expected

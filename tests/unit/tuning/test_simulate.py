@@ -92,6 +92,22 @@ def test_tpe_needs_fewer_steps_than_random_search() -> None:
     assert best["tpe"] - optimum < 0.5 * (best["random"] - optimum)
 
 
+def test_the_median_rule_stops_the_worse_half_and_keeps_the_best() -> None:
+    reports = run(spec(scheduler={"type": "median", "max_t": 27, "grace_period": 3}))
+
+    finished = {report.number for report in reports if report.step == 27}
+    assert 3 <= len(finished) < 81 / 2
+    best = min(reports, key=lambda report: report.value)
+    assert best.number in finished
+    assert sum((x - 0.3) ** 2 for x in best.params.values()) == min(
+        sum((x - 0.3) ** 2 for x in report.params.values()) for report in reports
+    )
+
+
+def test_without_early_stopping_all_run_to_the_end() -> None:
+    assert len(run(spec(scheduler={"type": "none"}, budget={"trials": 9}))) == 9 * 27
+
+
 def test_a_trial_that_ends_early_frees_its_worker() -> None:
     """A curve of three steps: the function returned by itself."""
     strategy = ToprungStrategy(spec(budget={"trials": 5}))

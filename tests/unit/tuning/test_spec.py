@@ -30,7 +30,11 @@ parameters:
     norm: on
   epochs: 27
 constraints: ["model.l2 <= model.l1"]
-search:    {algorithm: tpe, seed: 0}
+search:
+  algorithm: tpe
+  seed: 0
+  points: [{lr: 1e-3, optimizer: adam, model: {l1: 64}}, {batch_size: 16}]
+  prior: [digits-cnn, swp_01]
 scheduler: {type: asha, max_t: 27, grace_period: 1, reduction_factor: 3, brackets: 2, mode: stop}
 budget:    {trials: 50, wall_time_s: 7200, gpu_hours: 10}
 concurrency: 8
@@ -88,6 +92,8 @@ def test_every_field_is_read() -> None:
     ]
     assert spec.space.constants == {"model/norm": "on", "epochs": 27}
     assert (spec.metric.target, spec.resources.gpu, spec.failures.max_retries) == (0.05, 0.5, 3)
+    assert spec.search.points == ({"lr": 1e-3, "optimizer": "adam", "model": {"l1": 64}}, {"batch_size": 16})
+    assert spec.search.prior == ("digits-cnn", "swp_01")
     assert spec.tracking.wandb is not None
     assert spec.tracking.wandb.tags == ("a", "b")
 
@@ -137,7 +143,17 @@ def test_seven_mistakes_are_told_at_once() -> None:
             "/scheduler/grace_period",
             "grace_above_max_t",
         ),
+        (
+            {"scheduler": {"type": "median", "max_t": 2, "grace_period": 3}},
+            "/scheduler/grace_period",
+            "grace_above_max_t",
+        ),
+        ({"scheduler": {"type": "median", "max_t": 2, "mode": "stop"}}, "/scheduler/mode", "unknown_field"),
+        ({"scheduler": {"type": "hyperband", "max_t": 2}}, "/scheduler/type", "unknown_type"),
         ({"scheduler": {"type": "asha", "max_t": 9, "brackets": 4}}, "/scheduler/brackets", "too_many_brackets"),
+        ({"search": {"prior": "digits"}}, "/search/prior", "invalid_value"),
+        ({"search": {"prior": [""]}}, "/search/prior/0", "invalid_value"),
+        ({"search": {"points": {"x": 0.5}}}, "/search/points", "invalid_value"),
         ({"resources": {"gpu": 1.5}}, "/resources/gpu", "fractional_gpus"),
         ({"resources": {"cpu": 0}}, "/resources/cpu", "no_resources"),
         ({"resources": {"gpus": 1}}, "/resources/gpus", "unknown_field"),
@@ -221,6 +237,15 @@ def distributions(draw: st.DrawFn) -> dict[str, Any]:
     return {"type": kind, "low": low * scale, "high": (low + width) * scale, "log": draw(st.booleans())}
 
 
+SCHEDULERS = st.one_of(
+    st.fixed_dictionaries({"type": st.just("none")}, optional={"max_t": st.integers(1, 99)}),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["asha", "median"]), "max_t": st.integers(9, 99)},
+        optional={"grace_period": st.integers(1, 9)},
+    ),
+)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
     tree = draw(
@@ -229,6 +254,8 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     return minimal(
         parameters={**tree, "x": draw(distributions())},
         environment={"env_vars": draw(st.dictionaries(NAMES, st.text(max_size=8), max_size=3))},
+        scheduler=draw(SCHEDULERS),
+        search={"prior": draw(st.lists(st.text(min_size=1, max_size=9), max_size=3))},
         budget={"trials": draw(st.integers(1, 10**6))},
         priority=draw(st.integers(-1000, 1000)),
     )

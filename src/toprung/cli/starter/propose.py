@@ -99,7 +99,7 @@ def write(answers: Answers, found: Findings) -> str:
         *parameter_lines(found, answers.max_t),
         ("search: {algorithm: tpe, seed: 0}", "learns from the trials so far"),
         ("# trials are compared after 1, 3, 9 … reports; the weaker two thirds are stopped", ""),
-        (f"scheduler: {asha}", ""),
+        (f"scheduler: {asha}", "or type: median, none"),
         (f"budget: {{trials: {answers.trials}}}", "also wall_time_s, gpu_hours"),
         (f"resources: {{cpu: 1, gpu: {answers.gpu:g}}}", "of one trial; gpu: 0.5 shares one"),
     ]

@@ -62,7 +62,7 @@ def _best_line(view: SweepView, now: datetime) -> Text:
 
 
 def _rung_line(view: SweepView) -> list[Text]:
-    if not view.rungs:
+    if not view.rungs or view.spec.scheduler.type != "asha":
         return []
     line = Text("rung", "dim")
     for rung, count in sorted(view.rungs.items()):

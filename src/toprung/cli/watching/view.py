@@ -160,7 +160,8 @@ class SweepView:
         count.promoted += data["action"] == "promote"
         trial = int(data["number"])
         if row := self._live.get(trial) or self._just_ended(trial):
-            row.verdict = verdict(data)
+            place = "step" if self.spec.scheduler.type == "median" else "rung"
+            row.verdict = f"{place} {data['rung']}: rank {data['rank']} of {data['seen']}"
         return []
 
     def _warning(self, data: dict[str, Any], _at: datetime) -> list[Change]:
@@ -285,10 +286,6 @@ def _row_of(trial: Any) -> Row:
     row.metrics, row.reason = dict(trial.metrics), trial.reason
     row.failure = trial.failure.message if trial.failure else None
     return row
-
-
-def verdict(decision: dict[str, Any]) -> str:
-    return f"rung {decision['rung']}: rank {decision['rank']} of {decision['seen']}"
 
 
 def _failure_line(failure: Any) -> str | None:

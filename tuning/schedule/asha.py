@@ -1,4 +1,4 @@
-"""Early stopping: Asynchronous Successive Halving (ASHA) in plain Python, without Ray.
+"""Asynchronous Successive Halving (ASHA).
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020. Trials are compared at rungs; of the n
 that have been at a rung the best ⌊n/η⌋ go on. What becomes of the others is the mode:
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 from toprung.tuning.plan import bracket_rungs
 from toprung.tuning.records import Action, Decision, utc_now
+from toprung.tuning.schedule.scheduler import Scheduler
 from toprung.tuning.spec import AshaScheduler, Goal
 
 _Entry = tuple[float, int, int]
@@ -62,8 +63,8 @@ class _Rung:
         return self.waiting[0][2] if self.waiting else None
 
 
-class Asha:
-    """Decides at each rung whether a trial goes on. Trials are known by their number.
+class Asha(Scheduler):
+    """Decides at each rung whether a trial goes on.
 
     Attributes:
         mode: "promote" or "stop"; `give_up_pausing` changes the one into the other.
@@ -165,6 +166,10 @@ class Asha:
                     heapq.heappush(rung.waiting, rung.entries[decision.number])
             self._settle(rung, decision.number, decision.action)
 
+    def in_words(self, decision: Decision) -> str:
+        """A decision as a user reads it."""
+        return in_words(decision)
+
     def _places(self, rung: _Rung) -> int:
         # stop: at least the best so far goes on, or the first η - 1 trials would all be lost
         at_least = 1 if self._final or self.mode == "stop" else 0
@@ -214,7 +219,7 @@ _VERBS = {Action.PROMOTE: "went on", Action.PAUSE: "waits", Action.STOP: "stoppe
 
 
 def in_words(decision: Decision) -> str:
-    """A decision as a user reads it."""
+    """A decision of ASHA as a user reads it."""
     goes = "goes" if decision.places == 1 else "go"
     on = f"the best {decision.places} {goes} on" if decision.places else "too few yet for one to go on"
     return (

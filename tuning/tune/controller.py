@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ray.tune.experiment import Trial
+
 _SAVED = "_toprung_scheduler"
 
 
@@ -14,10 +16,21 @@ def exchange(tune_controller: Any, scheduler: Any) -> Any:
     Tune saves its searcher but no scheduler with an experiment. Whatever else its controller has is saved, though, in
     one file with the state of the trials, and is there again before a restored experiment adds them.
     """
-    controller = getattr(tune_controller, "_tune_controller", tune_controller)  # schedulers mostly see a wrapper
+    controller = _inner(tune_controller)
     before = vars(controller).get(_SAVED)
     setattr(controller, _SAVED, scheduler)
     return before
+
+
+def stop_paused(tune_controller: Any, trial: Trial) -> None:
+    """Stops a paused trial, in the saved experiment too: without its actor Tune takes no note of the change there."""
+    tune_controller.stop_trial(trial)
+    _inner(tune_controller)._mark_trial_to_checkpoint(trial)
+
+
+def _inner(tune_controller: Any) -> Any:
+    # schedulers mostly see a wrapper, which warns of what it doesn't know
+    return getattr(tune_controller, "_tune_controller", tune_controller)
 
 
 def algorithms(tune_controller: Any) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from toprung.tuning.records import Action, Decision
 from toprung.tuning.run.trainable import can_be_resumed, can_go_on_later
 from toprung.tuning.schedule import Asha, in_words
 from toprung.tuning.tune.arguments import asha_config, objective
-from toprung.tuning.tune.controller import Limit, algorithms, exchange
+from toprung.tuning.tune.controller import Limit, algorithms, exchange, stop_paused
 from toprung.tuning.tune.searcher import ToprungSearch
 
 logger = logging.getLogger(__name__)
@@ -272,7 +272,7 @@ class ToprungScheduler(TrialScheduler):  # type: ignore[misc]
             self._note(decision)
             self._paused.discard(decision.number)
             if decision.number in self._trials:
-                tune_controller.stop_trial(self._trials[decision.number])
+                stop_paused(tune_controller, self._trials[decision.number])
 
     def _leave(self, trial: Trial) -> None:
         number = self._numbers[trial.trial_id]

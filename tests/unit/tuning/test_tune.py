@@ -130,6 +130,9 @@ class Mini:
         self.search_alg.searcher.on_trial_complete(trial.trial_id)
         trial.set_status("TERMINATED")
 
+    def _mark_trial_to_checkpoint(self, trial: MiniTrial) -> None:
+        """Nothing: what is saved here is never stale."""
+
     def interrupted(self, folder: Path) -> Mini:
         """What a restored experiment is: new objects, and what Tune saves of the old ones."""
         saved = cloudpickle.dumps(self.scheduler)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from toprung import errors
+from toprung import errors, tuning
 from toprung.tuning.spec import json_schema, parse_spec
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,25 @@ def test_specs_that_are_shown_are_valid(page: Path) -> None:
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.parent.name)
 def test_specs_that_are_shipped_are_valid(path: Path) -> None:
     assert parse_spec(path.read_text()).space.parameters
+
+
+def test_the_example_of_a_plain_tuner_is_the_one_that_is_shipped() -> None:
+    code = (ROOT / "examples" / "digits" / "tuner.py").read_text()
+    assert f"```python\n{code}```" in (ROOT / "docs" / "ray-tune.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["ToprungSearch", "ToprungScheduler"])
+def test_every_argument_for_a_plain_tuner_is_documented(name: str) -> None:
+    arguments = inspect.signature(getattr(tuning, name)).parameters
+    _, _, section = (ROOT / "docs" / "ray-tune.md").read_text().partition(f"## {name}\n")
+    table = section.partition("\n\n**")[0].partition("\n### ")[0]
+    rows = {
+        arg
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for arg in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert rows == set(arguments)
 
 
 def test_every_field_of_the_spec_is_documented() -> None:

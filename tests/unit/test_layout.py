@@ -36,7 +36,9 @@ def test_the_wheel_has_every_source_file() -> None:
     assert {name for name in installed if name.startswith("toprung/") and name.endswith(SHIPPED)} == sources
 
 
-@pytest.mark.parametrize("module", ["toprung", "toprung.client", "toprung.cli", "toprung.tuning.spec"])
+@pytest.mark.parametrize(
+    "module", ["toprung", "toprung.client", "toprung.cli", "toprung.tuning", "toprung.tuning.spec"]
+)
 def test_the_client_loads_nothing_of_the_service(module: str) -> None:
     heavy = ["ray", "torch", "optuna", "fastapi", "sqlalchemy", "alembic", "wandb", "tensorboard"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"

@@ -13,7 +13,6 @@ import ray
 from ray import cloudpickle
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -21,7 +20,7 @@ from toprung.tuning.records import Action, CheckpointRef, Decision, Failure, Fai
 from toprung.tuning.run.failure import failure_of
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import metrics_of, objective_failure, scalar
-from toprung.tuning.run.trainable import IDENTITY
+from toprung.tuning.run.trainable import IDENTITY, can_go_on_later
 from toprung.tuning.schedule import Scheduler
 from toprung.tuning.search import Search
 
@@ -189,8 +188,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         step = int(result["training_iteration"])
         if not self._rule.is_rung(self._ledger[number_of(trial)].bracket, step):
             return
-        has_checkpoint = result.get(SHOULD_CHECKPOINT, False) or trial.has_checkpoint()
-        if self._pausable if self._pausable is not None else has_checkpoint:
+        if can_go_on_later(self._pausable, trial, result):
             return
         self._rule.give_up_pausing()
         self._ledger.warn(

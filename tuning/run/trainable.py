@@ -17,7 +17,9 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ray.tune import Trainable
-from ray.tune.trainable import wrap_function
+from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
+from ray.tune.trainable import FunctionTrainable, wrap_function
 
 from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.run.logs import Sink, TrialOutput
@@ -68,9 +70,18 @@ def host(target: Any, sink: Sink) -> type[Trainable]:
 
 def can_be_resumed(target: Any) -> bool | None:
     """Whether a class trainable implements `save_checkpoint`; None for a function, whose reports will tell."""
-    if not isinstance(target, type):
+    if not isinstance(target, type) or issubclass(target, FunctionTrainable):
         return None
     return getattr(target, "save_checkpoint", None) is not Trainable.save_checkpoint
+
+
+def can_go_on_later(saves: bool | None, trial: Trial, result: dict[str, Any]) -> bool:
+    """Whether a trial that pauses with this result leaves what it could go on from.
+
+    Args:
+        saves: what `can_be_resumed` says of its trainable.
+    """
+    return bool(result.get(SHOULD_CHECKPOINT) or trial.has_checkpoint()) if saves is None else saves
 
 
 def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:

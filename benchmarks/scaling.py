@@ -1,26 +1,26 @@
-"""How sweeps scale with workers, in virtual time, and what a decision costs in real time at 500 workers.
+"""How sweeps scale with workers, in virtual time, and what a decision costs at 500 workers.
 
-Speed-up: how much sooner W workers are as good as one worker at the end of its budget. As good: the incumbent's regret
-(that of search_quality.py), averaged over three seeds, has come down to the one worker's, each contender to its own.
-Ideal is W; since a full training takes its time however many there are, a budget of B full trainings allows at most B.
+Speed-up: how much sooner W workers are as good as one worker after a half, three quarters and all of its budget. As
+good: the regret of the best configuration that was trained to the end (noise-free, normalised as in search_quality.py),
+averaged over four seeds, is as low; each contender against itself. Ideal is W. A full training takes its time however
+many there are: of a budget of B, speed-ups end at about B.
 
     toprung stop, promote   a budget of 200 full trainings, up to 1,024 workers
-    all, with ray           a budget of 40, up to 64 workers: OptunaSearch asks too slowly for more
+    all, with ray           a budget of 30, up to 64 workers: OptunaSearch asks too slowly for more
 
-Latency: real time of the calls that decide (a new trial or a paused one for a free worker; what becomes of a trial that
-reports) in a sweep of 500 workers, when 100, 1,000 and 10,000 trials have finished. Ray's history is filled with random
-configurations before OptunaSearch is asked, as its own proposals would take hours.
+Latency: CPU time, on a free core the real time, of the calls that decide (a new trial or a paused one for a free
+worker; what becomes of a trial that reports) in a sweep of 500 workers, when 100, 1,000 and 10,000 trials have
+finished. Ray's history is filled with random configurations first: OptunaSearch's own proposals would take hours.
 
-Rows: a value for each three seeds. Summary: `speedup CONTENDER, W` is the geometric mean over problems and seeds, 0
-where one was not as good in four times the ideal time or eight full trainings; `results_per_s` are the results that a
-core can decide on in such a sweep after 1,000 trials, proposals included.
+Rows: a speed-up for each problem, a latency for each call. Summary: `speedup CONTENDER, W` is the geometric mean over
+the problems, 0 where one was not as good within six full trainings and four times the ideal time; `results_per_s` are
+the results that a core can decide on in such a sweep after 1,000 trials, proposals included.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import os
 import statistics
 import sys
@@ -37,17 +37,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from common import Row, parser, publish
-from problems import load, regret, samples
+from problems import load, regret
 from search_quality import RAY, Run, strategy
 
 from toprung.tuning.records import Action
 from toprung.tuning.simulate import Strategy, simulate
 
 SETTING = "grace 3, η 3"
-PROBLEMS = ("mf-hartmann6-good", "table-friedman-mlp", "curve-prior-4d-3")
+PROBLEMS = ("mf-hartmann6-good", "curves-rosenbrock", "curves-sparse", "curve-prior-4d-3")
 TOPRUNG = ("toprung stop", "toprung promote")
-SEEDS = 3
-"""Sweeps over which a regret is averaged."""
+SEEDS = range(4)
+"""Of the sweeps over which a regret is averaged."""
+MARKS = (0.5, 0.75, 1.0)
+"""Parts of the budget after which one worker is looked at."""
 TINY = 1e-3
 """Regrets that are nearer than this are the same."""
 CROWD = 500
@@ -68,8 +70,8 @@ class Study:
     workers: tuple[int, ...]
 
 
-FULL = (Study(TOPRUNG, 200, (4, 16, 64, 256, 1_024)), Study((*TOPRUNG, RAY), 40, (4, 16, 64)))
-QUICK = (Study(TOPRUNG, 40, (16,)),)
+FULL = (Study(TOPRUNG, 200, (4, 16, 64, 256, 1_024)), Study((*TOPRUNG, RAY), 30, (4, 16, 64)))
+QUICK = (Study(TOPRUNG, 30, (16,)),)
 
 
 @dataclass(frozen=True)
@@ -79,76 +81,74 @@ class Sweeps:
     contender: str
     problem: str
     workers: int
-    seeds: range
 
 
 # ---- time to a regret
 
 
-def changes(sweeps: Sweeps, seed: int) -> Iterator[tuple[float, int, float]]:
-    """(virtual time, seed, regret of the incumbent) at each report, without end."""
+def best_regrets(sweeps: Sweeps, seed: int) -> Iterator[tuple[float, int, float]]:
+    """(virtual time, seed, lowest regret of those trained to the end) at each report, without end."""
     problem = load(sweeps.problem)
-    best, best_full, current = math.inf, math.inf, 1.0
+    best = 1.0
     reports = simulate(
         strategy(Run(sweeps.contender, SETTING, sweeps.problem, seed)),
         lambda number, params: problem.curve(params, seed * 100_003 + number),
         workers=sweeps.workers,
-        step_s=problem.epoch_s,
     )
     for report in reports:
-        if report.step == problem.max_t and report.value < best_full:
-            best_full, current = report.value, regret(problem, report.params)
-        elif best_full == math.inf and report.value < best:
-            best, current = report.value, regret(problem, report.params)
-        yield report.time_s, seed, current
+        if report.step == problem.max_t:
+            best = min(best, regret(problem, report.params))
+        yield report.time_s, seed, best
 
 
 def mean_regrets(sweeps: Sweeps) -> Iterator[tuple[float, float]]:
-    """(virtual time, mean regret of the incumbents) at each report of one of the sweeps, side by side."""
+    """(virtual time, mean over the seeds of the lowest regrets) at each report of one of the sweeps, side by side."""
     warnings.simplefilter("ignore")
-    current = dict.fromkeys(sweeps.seeds, 1.0)
-    for now_s, seed, value in heapq.merge(*(changes(sweeps, seed) for seed in sweeps.seeds)):
-        current[seed] = value
+    current = dict.fromkeys(SEEDS, 1.0)
+    for now_s, seed, best in heapq.merge(*(best_regrets(sweeps, seed) for seed in SEEDS)):
+        current[seed] = best
         yield now_s, statistics.fmean(current.values())
 
 
-def alone(sweeps: Sweeps, budget: int) -> tuple[float, float]:
-    """One worker's regret at the end of its budget, and when it was first as good as that."""
-    problem = load(sweeps.problem)
-    num_reports = budget * problem.max_t * len(sweeps.seeds)
-    history = list(itertools.islice(mean_regrets(sweeps), num_reports))
-    target = history[-1][1] + TINY
-    return target, next(now_s for now_s, value in history if value <= target)
+Targets = list[tuple[float, float]]
+"""(regret, when one worker was first as good)."""
 
 
-def together(sweeps: Sweeps, target: float, alone_s: float) -> float:
-    """The speed-up of several workers; 0 where they are not as good in time."""
-    problem = load(sweeps.problem)
-    full_s = problem.max_t * statistics.fmean(problem.epoch_s(p) for p in samples(problem.parameters, 200))
-    give_up_s = max(4 * alone_s / sweeps.workers, 8 * full_s)
-    for now_s, value in mean_regrets(sweeps):
-        if value <= target:
-            return alone_s / now_s
+def alone(sweeps: Sweeps, budget: int) -> Targets:
+    """What one worker reaches at the marks."""
+    end = budget * load(sweeps.problem).max_t * len(SEEDS)
+    history = list(itertools.islice(mean_regrets(sweeps), end))
+    targets = [history[round(mark * end) - 1][1] + TINY for mark in MARKS]
+    return [(target, next(now_s for now_s, best in history if best <= target)) for target in targets]
+
+
+def together(sweeps: Sweeps, targets: Targets) -> float:
+    """The speed-up of several workers, the geometric mean over the marks; 0 where they are not as good in time."""
+    give_up_s = max(4 * targets[-1][1] / sweeps.workers, 6 * load(sweeps.problem).max_t)
+    left, gains = list(targets), []
+    for now_s, best in mean_regrets(sweeps):
+        while left and best <= left[0][0]:
+            gains.append(left.pop(0)[1] / now_s)
+        if not left:
+            return statistics.geometric_mean(gains)
         if now_s > give_up_s:
             break
     return 0.0
 
 
-def speedups(study: Study, problems: Sequence[str], groups: int) -> tuple[list[Row], dict[str, float]]:
-    seeds = [range(i * SEEDS, (i + 1) * SEEDS) for i in range(groups)]
-    ones = [Sweeps(*one) for one in product(study.contenders, problems, (1,), seeds)]
-    many = [Sweeps(*one) for one in product(study.contenders, problems, study.workers, seeds)]
+def speedups(study: Study, problems: Sequence[str]) -> tuple[list[Row], dict[str, float]]:
+    ones = [Sweeps(*one) for one in product(study.contenders, problems, (1,))]
+    many = [Sweeps(*one) for one in product(study.contenders, problems, study.workers)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(ones, pool.map(alone, ones, itertools.repeat(study.budget)), strict=True))
-        targets, alone_s = zip(*(found[replace(sweeps, workers=1)] for sweeps in many), strict=True)
-        gains = dict(zip(many, pool.map(together, many, targets, alone_s), strict=True))
+        targets = [found[replace(sweeps, workers=1)] for sweeps in many]
+        gains = dict(zip(many, pool.map(together, many, targets), strict=True))
     rows, summary = [], {}
     for contender, workers in product(study.contenders, study.workers):
-        each = {problem: [gains[Sweeps(contender, problem, workers, some)] for some in seeds] for problem in problems}
+        each = tuple(gains[Sweeps(contender, problem, workers)] for problem in problems)
         measure = f"{workers} workers, budget {study.budget}"
-        rows += [Row(f"{contender}, {name}", measure, "× one worker", tuple(values)) for name, values in each.items()]
-        values = [gain for gains_there in each.values() for gain in gains_there]
-        summary[f"speedup {contender}, {measure}"] = statistics.geometric_mean(values) if all(values) else 0.0
+        rows.append(Row(contender, measure, "× one worker", each))
+        summary[f"speedup {contender}, {measure}"] = statistics.geometric_mean(each) if all(each) else 0.0
     return rows, summary
 
 
@@ -157,7 +157,7 @@ def speedups(study: Study, problems: Sequence[str], groups: int) -> tuple[list[R
 
 @dataclass
 class Timed:
-    """A strategy whose calls are timed while `on`."""
+    """A strategy whose calls' CPU time is taken while `on`."""
 
     inner: Strategy
     on: bool = False
@@ -166,17 +166,17 @@ class Timed:
     reports_s: list[float] = field(default_factory=list)
 
     def next_trial(self, number: int) -> tuple[int, dict[str, Any] | None] | None:
-        began_s = time.perf_counter()
+        before_s = time.thread_time()
         job = self.inner.next_trial(number)
         if self.on:
-            self.asks_s.append(time.perf_counter() - began_s)
+            self.asks_s.append(time.thread_time() - before_s)
         return job
 
     def report(self, number: int, step: int, value: float, last: bool) -> Action:
-        began_s = time.perf_counter()
+        before_s = time.thread_time()
         action = self.inner.report(number, step, value, last)
         if self.on:
-            self.reports_s.append(time.perf_counter() - began_s)
+            self.reports_s.append(time.thread_time() - before_s)
         self.finished += action is Action.STOP
         return action
 
@@ -231,11 +231,11 @@ def cost(quick: bool) -> tuple[list[Row], dict[str, float]]:
 def main() -> None:
     options = parser(__doc__)
     args = options.parse_args()
-    problems, groups = (PROBLEMS[1:], 1) if args.quick else (PROBLEMS, 2)
+    problems = PROBLEMS[2:] if args.quick else PROBLEMS
     rows, summary = cost(args.quick)
     for study in QUICK if args.quick else FULL:
-        print(f"{len(problems)} problems × {groups * SEEDS} seeds, budget {study.budget} …", file=sys.stderr)
-        more_rows, more = speedups(study, problems, groups)
+        print(f"{len(problems)} problems, budget {study.budget} …", file=sys.stderr)
+        more_rows, more = speedups(study, problems)
         rows, summary = rows + more_rows, summary | more
     publish(rows, summary, args.json)
 

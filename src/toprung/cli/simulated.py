@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def _print_costs(out: Console, told: Simulation) -> None:
     for group in told.simulated:
         cells = [
             _times([one.wall for one in group], told.in_seconds),
-            _numbers([_cost(told, one) for one in group], rounded=not told.in_seconds),
+            _numbers(_costs(told, group), rounded=not told.in_seconds),
             _numbers([100 * one.utilisation for one in group], " %", rounded=True),
             _numbers([one.speedup for one in group]),
             _times([one.best_at for one in group if one.best_at is not None], told.in_seconds),
@@ -145,13 +146,21 @@ def _findings(told: Simulation) -> list[str]:
     most, in_steps = told.simulated[-1], "" if told.in_seconds else " steps"
     serial = _times([one.busy for one in most], told.in_seconds)[0] + in_steps
     lines = [f"Speed-up is against one worker that does the same: it would take {serial} for the last row."]
+    if len(told.simulated) > 1:
+        faster = [
+            f"{plural(after[0].workers, 'worker')}, {_wall(before) / _wall(after):.1f} times as fast as "
+            f"{before[0].workers:,}"
+            for before, after in pairwise(told.simulated)
+        ]
+        lines.append(f"More workers: {'; '.join(faster)}.")
     if told.unstopped:
-        walls, costs = [one.wall for one in told.unstopped], [_cost(told, one) for one in told.unstopped]
+        wall, cost = (fmean(of) for of in ((one.wall for one in told.unstopped), _costs(told, told.unstopped)))
         best = _values([one.best for one in told.unstopped if one.best is not None])[0]
         lines.append(
             f"Without early stopping: {_mean(one.trials for one in told.unstopped)} trials in "
-            f"{_times(walls, told.in_seconds)[0]}{in_steps} with {plural(most[0].workers, 'worker')}, "
-            f"{_numbers(costs, rounded=not told.in_seconds)[0]} {_cost_title(told)}, best value {best}."
+            f"{_times([wall], told.in_seconds)[0]}{in_steps} with {plural(most[0].workers, 'worker')}, "
+            f"{_numbers([cost], rounded=not told.in_seconds)[0]} {_cost_title(told)} "
+            f"({cost / fmean(_costs(told, most)):.1f} times as many), best value {best}."
         )
     trials = max(one.trials for one in most)
     if most[0].workers > trials:
@@ -169,9 +178,14 @@ def _cost_title(told: Simulation) -> str:
     return f"{unit}-hours" if told.in_seconds else f"{unit}-steps"
 
 
-def _cost(told: Simulation, one: Outcome) -> float:
+def _costs(told: Simulation, group: Sequence[Outcome]) -> list[float]:
     resources = told.spec.resources
-    return one.busy * (resources.gpu or resources.cpu) / (3600 if told.in_seconds else 1)
+    each = (resources.gpu or resources.cpu) / (3600 if told.in_seconds else 1)
+    return [one.busy * each for one in group]
+
+
+def _wall(group: Sequence[Outcome]) -> float:
+    return fmean(one.wall for one in group)
 
 
 def _times(values: Sequence[float], in_seconds: bool) -> tuple[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 
 from toprung.tuning.curves import Curves, StepTime
@@ -48,7 +49,7 @@ class Rehearsal:
     def without_early_stopping(self) -> Rehearsal:
         """The same sweep, with every trial trained to its end."""
         scheduler = NoScheduler(max_t=self.spec.scheduler.max_t)
-        return Rehearsal(**{**vars(self), "spec": self.spec.model_copy(update={"scheduler": scheduler})})
+        return replace(self, spec=self.spec.model_copy(update={"scheduler": scheduler}))
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,10 @@ def rehearse_all(rehearsals: Sequence[Rehearsal]) -> Iterator[Outcome]:
     if trials < _WORTH_PROCESSES or len(rehearsals) == 1:
         yield from map(rehearse, rehearsals)
         return
-    # not forked: the program that asks may have threads
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(rehearsals)), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(os.cpu_count() or 1, len(rehearsals)),
+        get_context("spawn"),  # not forked: the program that asks may have threads
+        signal.signal,
+        (signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends them without a word
+    ) as pool:
         yield from pool.map(rehearse, rehearsals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +71,7 @@ def simulate(
         raise InvalidInput(f"{spec} can't be simulated like this.", problems=problems)
     assert parsed is not None
     assert curves is not None
-    told = _simulation(session, parsed, curves, counts, curve, step_s, resume_s, max_steps, seeds)
+    told = _simulation(session, _sweep(parsed, curves, step_s, resume_s, max_steps), counts, seeds, curve)
     if session.as_json:
         session.emit(as_json(told))
     else:
@@ -153,45 +154,30 @@ def _wrong(where: str, message: str, hint: str | None = None) -> Problem:
     return Problem(where, "cannot_simulate", message, hint)
 
 
-def _simulation(
-    session: Session,
-    spec: SweepSpec,
-    curves: Curves,
-    counts: Sequence[int],
-    named: str,
-    step_s: float | None,
-    resume_s: float,
-    max_steps: int | None,
-    seeds: int | None,
-) -> Simulation:
-    from toprung.tuning.plan import forecast, num_trials  # noqa: PLC0415 slow to load
-    from toprung.tuning.rehearse import Rehearsal  # noqa: PLC0415
+def _sweep(spec: SweepSpec, curves: Curves, step_s: float | None, resume: float, max_steps: int | None) -> Rehearsal:
+    """The sweep with one worker and its first seed."""
+    from toprung.tuning.rehearse import Rehearsal  # noqa: PLC0415 slow to load
 
-    trials = num_trials(spec) or 0
-    count = seeds or (SEEDS_WHEN_LARGE if trials > LARGE else SEEDS)
     timed = step_s is not None or curves.step_s(spec) is not None
-    first = spec.search.seed or 0
-    kinds = [
-        [
-            Rehearsal(spec, curves, workers, seed, step_s, resume_s, timed, max_steps or math.inf)
-            for seed in range(first, first + count)
-        ]
-        for workers in counts
-    ]
-    if spec.scheduler.type != "none":
-        kinds.append([rehearsal.without_early_stopping() for rehearsal in kinds[-1]])
-    outcomes = _run(session, [rehearsal for kind in kinds for rehearsal in kind])
-    grouped = [outcomes[i : i + count] for i in range(0, len(outcomes), count)]
+    return Rehearsal(spec, curves, 1, spec.search.seed or 0, step_s, resume, timed, max_steps or math.inf)
+
+
+def _simulation(session: Session, sweep: Rehearsal, counts: Sequence[int], seeds: int | None, named: str) -> Simulation:
+    from toprung.tuning.plan import forecast, num_trials  # noqa: PLC0415 pydantic models: slow to load
+
+    repeats = seeds or (SEEDS_WHEN_LARGE if (num_trials(sweep.spec) or 0) > LARGE else SEEDS)
+    kinds = [[replace(sweep, workers=workers, seed=sweep.seed + i) for i in range(repeats)] for workers in counts]
+    if sweep.spec.scheduler.type != "none":
+        kinds.append([repeat.without_early_stopping() for repeat in kinds[-1]])
+    outcomes = _run(session, [repeat for kind in kinds for repeat in kind])
+    grouped = [outcomes[i : i + repeats] for i in range(0, len(outcomes), repeats)]
     return Simulation(
-        spec=spec,
-        forecast=forecast(spec),
+        sweep=sweep,
+        forecast=forecast(sweep.spec),
         curve=named,
-        step_s=step_s,
-        resume=resume_s,
-        in_seconds=timed,
         simulated=grouped[: len(counts)],
         unstopped=grouped[-1] if len(grouped) > len(counts) else None,
-        notes=notes_on(spec, curves, named, timed),
+        notes=notes_on(sweep.spec, sweep.curves, named, sweep.in_seconds),
     )
 
 

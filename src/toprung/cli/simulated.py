@@ -17,7 +17,7 @@ from toprung.cli.words import number, plural
 
 if TYPE_CHECKING:
     from toprung.tuning.records import Forecast
-    from toprung.tuning.rehearse import Outcome
+    from toprung.tuning.rehearse import Outcome, Rehearsal
     from toprung.tuning.spec import SweepSpec
 
 WIDTH = 80
@@ -30,21 +30,27 @@ class Simulation:
     """What was simulated, and how it went.
 
     Attributes:
-        in_seconds: whether times are; otherwise they are in steps.
+        sweep: with its first seed.
         simulated: outcomes over the seeds, for each number of workers.
         unstopped: the same with the most workers and without early stopping; None where there is none.
         notes: what a reader should know.
     """
 
-    spec: SweepSpec
+    sweep: Rehearsal
     forecast: Forecast
     curve: str
-    step_s: float | None
-    resume: float
-    in_seconds: bool
     simulated: list[list[Outcome]]
     unstopped: list[Outcome] | None
     notes: list[str]
+
+    @property
+    def spec(self) -> SweepSpec:
+        return self.sweep.spec
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether times are; otherwise they are in steps."""
+        return self.sweep.in_seconds
 
 
 def print_simulation(out: Console, told: Simulation) -> None:
@@ -68,8 +74,8 @@ def as_json(told: Simulation) -> dict[str, Any]:
         "forecast": told.forecast.model_dump(mode="json"),
         "curve": told.curve,
         "unit": "s" if told.in_seconds else "step",
-        "step_s": told.step_s,
-        "resume": told.resume,
+        "step_s": told.sweep.step,
+        "resume": told.sweep.resume,
         "simulations": [
             {
                 "workers": group[0].workers,
@@ -86,12 +92,12 @@ def _conditions(told: Simulation) -> list[str]:
     resources = told.spec.resources
     unit = "GPU" if resources.gpu else "CPU"
     parts = [f"{resources.gpu or resources.cpu:g} {unit} a trial"]
-    if told.step_s is not None:
-        parts.append(f"{told.step_s:g} s a step")
+    if told.sweep.step is not None:
+        parts.append(f"{told.sweep.step:g} s a step")
     elif told.in_seconds:
         parts.append("steps take as long as recorded")
-    if told.resume:
-        parts.append(f"{told.resume:g} {'s' if told.in_seconds else 'steps'} a start or resume")
+    if told.sweep.resume:
+        parts.append(f"{told.sweep.resume:g} {'s' if told.in_seconds else 'steps'} a start or resume")
     repetitions = len(told.simulated[0])
     parts.append("1 seed" if repetitions == 1 else f"{repetitions} seeds: mean, range")
     return parts
@@ -165,8 +171,10 @@ def _findings(told: Simulation) -> list[str]:
     trials = max(one.trials for one in most)
     if most[0].workers > trials:
         lines.append(f"There are {trials:,} trials: more workers than that gain nothing.")
-    if told.resume:
-        shares = [told.resume * (one.trials + one.resumes) / one.busy for group in told.simulated for one in group]
+    if told.sweep.resume:
+        shares = [
+            told.sweep.resume * (one.trials + one.resumes) / one.busy for group in told.simulated for one in group
+        ]
         low, high = round(100 * min(shares)), round(100 * max(shares))
         part = f"{low} %" if low == high else f"{low} to {high} %"
         lines.append(f"Starting and resuming trials takes {part} of the workers' time.")

@@ -127,20 +127,24 @@ def _print_rungs(out: Console, told: Simulation) -> None:
     """How many trials reach each rung, beside what the forecast expects."""
     rungs = list(told.simulated[0][0].reached)
     pausing = any(one.pauses for group in told.simulated for one in group)
-    counts = ["pauses", "resumes"] if pausing else []
-    titles = ["trials to step", *(f"{rung:,}" for rung in rungs), "all steps", *counts]
+    # a budget may end trials before they come to the first rung
+    cut = any([one.trials] != list(one.reached.values())[:1] for group in told.simulated for one in group)
+    titles = ["trials to step", *(["0"] if cut else []), *(f"{rung:,}" for rung in rungs), "all steps"]
+    titles += ["pauses", "resumes"] if pausing else []
     made = table(*titles, right=titles[1:])
     expected = {plan.rung: plan.trials for plan in told.forecast.rungs}
     if expected:
         steps = told.forecast.expected_steps
         made.add_row(
             Text("expected", "dim"),
+            *([f"{told.forecast.num_trials:,}"] if cut else []),
             *(Text(f"{expected[rung]:,}" if rung in expected else "", "dim") for rung in rungs),
             Text("" if steps is None else f"{steps:,}", "dim"),
         )
     for group in told.simulated:
         made.add_row(
             plural(group[0].workers, "worker"),
+            *([_mean(one.trials for one in group)] if cut else []),
             *(_mean(one.reached[rung] for one in group) for rung in rungs),
             _mean(one.steps for one in group),
             *([_mean(one.pauses for one in group), _mean(one.resumes for one in group)] if pausing else []),

@@ -56,7 +56,7 @@ def _of_sweep(sweep: SweepHandle, spec: SweepSpec) -> list[Recording]:
     """What a sweep's trials reported of the spec's metric."""
     from toprung.tuning.recorded import Recording  # noqa: PLC0415 numpy and SciPy: slow to load
 
-    found = []
+    found, max_t = [], sweep.record.spec.scheduler.max_t
     for trial in sweep.trials():
         results = trial.results()
         values = {result.step: result.metrics.get(spec.metric.name) for result in results}
@@ -69,7 +69,8 @@ def _of_sweep(sweep: SweepHandle, spec: SweepSpec) -> list[Recording]:
                 config=flat(trial.config),
                 steps=tuple(numbers),
                 values=tuple(numbers.values()),
-                complete=trial.state == "completed",
+                # one that came to the end of its own sweep could have gone on
+                complete=trial.state == "completed" and (max_t is None or last.step < max_t),
                 step_s=last.time_total_s / last.step or None,
             )
         )

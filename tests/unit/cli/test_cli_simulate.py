@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -99,6 +100,10 @@ def test_what_would_not_end_ends_by_steps(spec: Path) -> None:
     by_time = run("simulate", str(spec), "--step-s", "60", "--workers", "2", "--seeds", "1", "--json")
     assert by_steps.json["simulations"][0]["outcomes"][0]["steps"] == 50
     assert by_time.json["simulations"][0]["outcomes"][0]["wall"] == 600
+    spec.write_text(SPEC.replace("grace_period: 1", "grace_period: 3"))
+    cut = run("simulate", str(spec), "--max-steps", "50", "--workers", "27", "--seeds", "1")
+    assert re.search(r"^trials to step +0 +3 +9 +all steps", cut.out, re.MULTILINE)
+    assert re.search(r"^27 workers +27 +0 +0 +50", cut.out, re.MULTILINE)
 
 
 def test_a_trial_of_unknown_length_needs_curves_that_have_one(spec: Path, tmp_path: Path) -> None:
@@ -133,6 +138,10 @@ def test_the_curves_of_a_sweep(served: Served, tmp_path: Path) -> None:
     assert done.json["unit"] == "s"
     assert done.json["simulations"][-1]["outcomes"][0]["best"] == 0.083
     assert "Each trial follows the nearest of 2 recorded ones." in done.json["notes"]
+    path.write_text(SPEC.replace("max_t: 9", "max_t: 81"))
+    longer = run("simulate", str(path), "--curve", "sweep:digits-cnn", "--workers", "3", "--seeds", "1", "--json")
+    assert "None of them went beyond step 27: from there on curves stay where they are." in longer.json["notes"]
+    assert longer.json["simulations"][-1]["outcomes"][0]["steps"] == 27 * 81
     assert run("simulate", str(path), "--curve", "sweep:no-such").code == 4
     assert run("simulate", str(path), "--curve", "sweep:x", "--url", NOWHERE).code == 3
 

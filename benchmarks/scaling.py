@@ -12,8 +12,8 @@ Latency: CPU time, on a free core the real time, of the calls that decide (a new
 worker; what becomes of a trial that reports) in a sweep of 500 workers, when 100, 1,000 and 10,000 trials have
 finished. Ray's history is filled with random configurations first: OptunaSearch's own proposals would take hours.
 
-Rows: a speed-up for each problem (the geometric mean over the marks; 0 where one was missed by four times the ideal time
-and six full trainings), a latency for each call. Summary: `speedup CONTENDER, W` is the median over the problems,
+Rows: a speed-up for each problem (the geometric mean over the marks; 0 where one was missed by four times the ideal
+time and six full trainings), a latency for each call. Summary: `speedup CONTENDER, W` is the median over problems,
 `results_per_s` the results that a core can decide on in such a sweep after 1,000 trials, proposals included.
 """
 

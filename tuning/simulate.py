@@ -115,6 +115,7 @@ def simulate(
     params: dict[int, Params] = {}
     curves: dict[int, Values] = {}
     at: dict[int, int] = {}
+    pace_s: dict[int, float] = {}
 
     def occupy(now_s: float) -> bool:
         job = strategy.next_trial(len(params))
@@ -123,7 +124,8 @@ def simulate(
         number, fresh = job
         if fresh is not None:
             params[number], curves[number], at[number] = fresh, curve(number, fresh), 0
-        heapq.heappush(due, (now_s + resume_s + step_s(params[number]), number))
+            pace_s[number] = step_s(fresh)
+        heapq.heappush(due, (now_s + resume_s + pace_s[number], number))
         return True
 
     idle = sum(not occupy(0.0) for _ in range(workers))
@@ -136,7 +138,7 @@ def simulate(
         yield Report(now_s, steps, number, at[number], value, params[number])
         action = strategy.report(number, at[number], value, at[number] == len(curves[number]))
         if action is Action.PROMOTE:
-            heapq.heappush(due, (now_s + step_s(params[number]), number))
+            heapq.heappush(due, (now_s + pace_s[number], number))
         else:
             idle += 1
         while idle and occupy(now_s):

@@ -19,6 +19,7 @@ COMMANDS = {
     "init": {"--trainable", "--output", "-o", "--yes", "-y", "--force"},
     "validate": {"SPEC"},
     "schema": set(),
+    "simulate": {"SPEC", "--workers", "--curve", "--step-s", "--resume-s", "--max-steps", "--seeds"},
     "up": {"--port", "--host", "--address", "--num-cpus", "--num-gpus"},
     "down": set(),
     "status": set(),

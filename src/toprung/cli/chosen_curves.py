@@ -12,8 +12,8 @@ from toprung.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from toprung.client import SweepHandle
-    from toprung.tuning.curves import Curves
-    from toprung.tuning.recorded import Recording
+    from toprung.tuning.simulate.curves import Curves
+    from toprung.tuning.simulate.recorded import Recording
     from toprung.tuning.spec import SweepSpec
 
 MADE_UP = "power-law"
@@ -29,8 +29,8 @@ def choose_curves(session: Session, named: str, spec: SweepSpec, file: Path, pro
     Raises:
         ToprungError: no service answers, or it has no such sweep.
     """
-    from toprung.tuning.curves import Function, PowerLaw  # noqa: PLC0415 numpy and SciPy: slow to load
-    from toprung.tuning.recorded import Recorded, read_csv  # noqa: PLC0415
+    from toprung.tuning.simulate.curves import Function, PowerLaw  # noqa: PLC0415 numpy and SciPy: slow to load
+    from toprung.tuning.simulate.recorded import Recorded, read_csv  # noqa: PLC0415
 
     kind, colon, rest = named.partition(":")
     try:
@@ -54,7 +54,7 @@ def choose_curves(session: Session, named: str, spec: SweepSpec, file: Path, pro
 
 def _of_sweep(sweep: SweepHandle, spec: SweepSpec) -> list[Recording]:
     """What a sweep's trials reported of the spec's metric."""
-    from toprung.tuning.recorded import Recording  # noqa: PLC0415 numpy and SciPy: slow to load
+    from toprung.tuning.simulate.recorded import Recording  # noqa: PLC0415 numpy and SciPy: slow to load
 
     found, max_t = [], sweep.record.spec.scheduler.max_t
     for trial in sweep.trials():
@@ -79,7 +79,7 @@ def _of_sweep(sweep: SweepHandle, spec: SweepSpec) -> list[Recording]:
 
 def notes_on(spec: SweepSpec, curves: Curves, named: str, timed: bool) -> list[str]:
     """What a reader should know before trusting the figures."""
-    from toprung.tuning.recorded import Recorded  # noqa: PLC0415 numpy and SciPy: slow to load
+    from toprung.tuning.simulate.recorded import Recorded  # noqa: PLC0415 numpy and SciPy: slow to load
 
     notes = []
     if curves.made_up:

@@ -18,8 +18,8 @@ from toprung.cli.specs import read_text
 from toprung.errors import InvalidInput, InvalidSpec, Problem, ToprungError
 
 if TYPE_CHECKING:
-    from toprung.tuning.curves import Curves
-    from toprung.tuning.rehearse import Outcome, Rehearsal
+    from toprung.tuning.simulate.curves import Curves
+    from toprung.tuning.simulate.rehearse import Outcome, Rehearsal
     from toprung.tuning.spec import SweepSpec
 
 WORKERS = "8,64,500"
@@ -83,7 +83,7 @@ def _check_installed() -> None:
     ToprungError: only the client is installed.
     """
     try:
-        import toprung.tuning.rehearse  # noqa: F401, PLC0415 numpy, SciPy and Optuna: seconds to load
+        import toprung.tuning.simulate.rehearse  # noqa: F401, PLC0415 numpy, SciPy and Optuna: seconds to load
     except ModuleNotFoundError as error:
         raise ToprungError(
             f"Simulating needs the packages of the search ({error.name} is missing).\n"
@@ -156,7 +156,7 @@ def _wrong(where: str, message: str, hint: str | None = None) -> Problem:
 
 def _sweep(spec: SweepSpec, curves: Curves, step_s: float | None, resume: float, max_steps: int | None) -> Rehearsal:
     """The sweep with one worker and its first seed."""
-    from toprung.tuning.rehearse import Rehearsal  # noqa: PLC0415 slow to load
+    from toprung.tuning.simulate.rehearse import Rehearsal  # noqa: PLC0415 slow to load
 
     timed = step_s is not None or curves.step_s(spec) is not None
     return Rehearsal(spec, curves, 1, spec.search.seed or 0, step_s, resume, timed, max_steps or math.inf)
@@ -183,7 +183,7 @@ def _simulation(session: Session, sweep: Rehearsal, counts: Sequence[int], seeds
 
 def _run(session: Session, rehearsals: list[Rehearsal]) -> list[Outcome]:
     """All outcomes; on a terminal with a bar, which is gone afterwards."""
-    from toprung.tuning.rehearse import rehearse_all  # noqa: PLC0415 slow to load
+    from toprung.tuning.simulate.rehearse import rehearse_all  # noqa: PLC0415 slow to load
 
     columns = TextColumn("Simulating"), BarColumn(), MofNCompleteColumn(), TextColumn("sweeps"), TimeElapsedColumn()
     shown = session.err.is_terminal and not session.as_json

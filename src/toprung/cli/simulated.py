@@ -17,7 +17,7 @@ from toprung.cli.words import number, plural
 
 if TYPE_CHECKING:
     from toprung.tuning.records import Forecast
-    from toprung.tuning.rehearse import Outcome, Rehearsal
+    from toprung.tuning.simulate.rehearse import Outcome, Rehearsal
     from toprung.tuning.spec import SweepSpec
 
 WIDTH = 80

@@ -147,7 +147,7 @@ def test_the_curves_of_a_sweep(served: Served, tmp_path: Path) -> None:
 
 
 def test_the_client_alone_says_what_to_install(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "toprung.tuning.rehearse", None)
+    monkeypatch.setitem(sys.modules, "toprung.tuning.simulate.rehearse", None)
 
     done = run("simulate", str(spec))
 

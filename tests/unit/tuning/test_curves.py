@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from toprung.errors import InvalidInput
-from toprung.tuning.curves import Function, PowerLaw
-from toprung.tuning.recorded import Recorded, Recording, read_csv
+from toprung.tuning.simulate.curves import Function, PowerLaw
+from toprung.tuning.simulate.recorded import Recorded, Recording, read_csv
 from toprung.tuning.spec import SweepSpec, spec_from
 
 

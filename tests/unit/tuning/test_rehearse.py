@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toprung.tuning.curves import PowerLaw
 from toprung.tuning.plan import forecast
-from toprung.tuning.recorded import Recorded, Recording
-from toprung.tuning.rehearse import Outcome, Rehearsal, rehearse, rehearse_all
 from toprung.tuning.simulate import Curve
+from toprung.tuning.simulate.curves import PowerLaw
+from toprung.tuning.simulate.recorded import Recorded, Recording
+from toprung.tuning.simulate.rehearse import Outcome, Rehearsal, rehearse, rehearse_all
 from toprung.tuning.spec import SweepSpec, spec_from
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toprung.errors import InvalidInput
-from toprung.tuning.curves import StepTime
 from toprung.tuning.search.cube import Array, Cube
-from toprung.tuning.simulate import Curve, Params, Values
+from toprung.tuning.simulate.clock import Curve, Params, Values
+from toprung.tuning.simulate.curves import StepTime
 from toprung.tuning.spec import CategoricalParameter, IntParameter, Parameter, SweepSpec
 
 TRIAL_COLUMNS = ("trial", "number", "trial_id")

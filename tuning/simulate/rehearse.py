@@ -11,10 +11,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 
-from toprung.tuning.curves import Curves, StepTime
 from toprung.tuning.plan import compared_at
 from toprung.tuning.records import Action
-from toprung.tuning.simulate import Params, Strategy, ToprungStrategy, simulate
+from toprung.tuning.simulate.clock import Params, Strategy, ToprungStrategy, simulate
+from toprung.tuning.simulate.curves import Curves, StepTime
 from toprung.tuning.spec import NoScheduler, SweepSpec
 
 _WORTH_PROCESSES = 3_000

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from toprung.errors import InvalidInput
 from toprung.tuning.search.cube import Array, Cube
-from toprung.tuning.simulate import Curve, Values
+from toprung.tuning.simulate.clock import Curve, Values
 from toprung.tuning.spec import SweepSpec
 
 StepTime = Callable[[Mapping[str, Any]], float]

@@ -7,8 +7,10 @@ normalised so that 0 is the problem's optimum and 1 a random configuration's.
 
     ray               tune's ASHAScheduler and OptunaSearch, their real classes
     random stop       random search with Toprung's ASHA
-    toprung stop      TPE by rung, mode: stop
-    toprung promote   TPE by rung, mode: promote
+    tpe stop          TPE by rung, mode: stop
+    tpe promote       TPE by rung, mode: promote
+    gp stop           a Gaussian process over all rungs, mode: stop
+    gp promote        a Gaussian process over all rungs, mode: promote
 
 `--peers` adds other systems, those of `peers/` that can run here or the named ones.
 
@@ -16,8 +18,8 @@ Methods are chosen on the problems of TUNE (`--tune`); figures are those of REPO
 defaults, grace 1, η 4.
 
 Summary: `regret_ratio_vs_ray`, the geometric mean over problems and both settings of the final regret's ratio to Ray's,
-for Toprung's default mode; below 1 Toprung is better. `epochs_frac_to_ray_final`: the part of the budget after which
-its regret is as low as Ray's at the end, the median over problems.
+for Toprung's defaults; below 1 Toprung is better. `epochs_frac_to_ray_final`: the part of the budget after which its
+regret is as low as Ray's at the end, the median over problems.
 """
 
 from __future__ import annotations
@@ -37,25 +39,28 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core; set before numpy loads
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import numpy as np
 from common import Row, parser, publish
 from peers import FULL_TRAININGS, PEERS, available
 from problems import REPORT, TUNE, load, regret
+from regrets import Curves, mean_ratio, part_to_final, plot, ratio
 
 from toprung.tuning.simulate import Strategy, ToprungStrategy, simulate
-from toprung.tuning.spec import AshaScheduler, spec_from
+from toprung.tuning.spec import AshaScheduler, Search, spec_from
 
 WORKERS = 8
 SETTINGS = {"grace 3, η 3": (3, 3), "grace 1, η 4": (1, 4)}
 RAY = "ray"
 TOPRUNG = {
     "random stop": ("random", "stop"),
-    "toprung stop": ("tpe", "stop"),
-    "toprung promote": ("tpe", "promote"),
+    "tpe stop": ("tpe", "stop"),
+    "tpe promote": ("tpe", "promote"),
+    "gp stop": ("gp", "stop"),
+    "gp promote": ("gp", "promote"),
 }
+DEFAULT = f"{Search().algorithm} {AshaScheduler(max_t=1).mode}"
 MARKS = 40
 """Places of the budget at which the regret is looked at; the last is the end."""
-TINY = 1e-3
-"""Added to regrets before ratios are taken: below it differences are noise."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,6 @@ def strategy(run: Run) -> Strategy:
     )
 
 
-Means = dict[tuple[str, str, str], list[float]]
-"""(contender, setting, problem) -> mean regret at each mark."""
-
-
 def read_cache(path: Path | None) -> dict[Run, list[float]]:
     """The runs that an earlier, interrupted call finished: nothing here depends on the clock."""
     if path is None or not path.exists():
@@ -128,7 +129,7 @@ def append_cache(path: Path | None, run: Run, curve: list[float]) -> None:
             file.write(json.dumps({"run": asdict(run), "regrets": curve}) + "\n")
 
 
-def measure(contenders: Sequence[str], names: Sequence[str], seeds: range, cache: Path | None) -> Means:
+def measure(contenders: Sequence[str], names: Sequence[str], seeds: range, cache: Path | None) -> Curves:
     runs = [Run(*one) for one in product((RAY, *contenders), SETTINGS, names, seeds)]
     done = read_cache(cache)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -138,22 +139,8 @@ def measure(contenders: Sequence[str], names: Sequence[str], seeds: range, cache
             append_cache(cache, run, curve)
     grouped: dict[tuple[str, str, str], list[list[float]]] = {}
     for run in runs:
-        curve = done[run]
-        grouped.setdefault((run.contender, run.setting, run.problem), []).append(curve)
-    return {key: [statistics.fmean(at) for at in zip(*some, strict=True)] for key, some in grouped.items()}
-
-
-def ratio(means: Means, contender: str, setting: str, problem: str, part: float) -> float:
-    """Regret after a part of the budget, to Ray's after the same part."""
-    mark = round(part * MARKS) - 1
-    return (means[contender, setting, problem][mark] + TINY) / (means[RAY, setting, problem][mark] + TINY)
-
-
-def part_to_ray(means: Means, contender: str, setting: str, problem: str) -> float:
-    """The part of the budget until the regret is as low as Ray's at the end; 1 where it never is."""
-    target = means[RAY, setting, problem][-1] + TINY / 10
-    reached = (mark for mark, value in enumerate(means[contender, setting, problem], 1) if value <= target)
-    return next(reached, MARKS) / MARKS
+        grouped.setdefault((run.contender, run.setting, run.problem), []).append(done[run])
+    return {key: np.array(some) for key, some in grouped.items()}
 
 
 def present(names: Sequence[str]) -> list[str]:
@@ -172,6 +159,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=20)
     options.add_argument("--cache", type=Path, help="file of finished runs: an interrupted call goes on where it was")
     options.add_argument("--peers", nargs="*", choices=others, metavar="NAME", help=f"some of: {', '.join(others)}")
+    options.add_argument("--plot", type=Path, metavar="FILE", help="draw regret over the budget; needs matplotlib")
     args = options.parse_args()
     names = TUNE if args.tune else REPORT
     seeds = range(2 if args.quick else args.seeds)
@@ -179,32 +167,34 @@ def main() -> None:
         names = tuple(name for name in names if load(name).max_t < 81)[:4]
     print(f"{len(names)} problems × {len(SETTINGS)} settings × {len(seeds)} seeds …", file=sys.stderr)
     contenders = [*TOPRUNG, *([] if args.peers is None else present(args.peers or others))]
-    means = measure(contenders, names, seeds, args.cache)
+    curves = measure(contenders, names, seeds, args.cache)
     rows = [
         Row(
             f"{contender}, {setting}",
-            f"regret ratio, {part:.0%}",
-            "× ray",
-            tuple(ratio(means, contender, setting, n, part) for n in names),
+            "final regret ratio",
+            "× ray, over problems",
+            tuple(ratio(curves, contender, RAY, setting, name, 1.0) for name in names),
         )
-        for setting in SETTINGS
-        for contender in contenders
-        for part in (0.25, 0.5, 1.0)
+        for setting, contender in product(SETTINGS, contenders)
     ]
-    default = f"toprung {AshaScheduler(max_t=1).mode}"
+    summary = {}
+    print(f"{'regret, to ray, after':28} {'25 %':>20} {'50 %':>20} {'100 %':>20}  as low as ray's final after")
+    for setting, contender in product(SETTINGS, contenders):
+        places = [(setting, name) for name in names]
+        means = [mean_ratio(curves, contender, RAY, places, part) for part in (0.25, 0.5, 1.0)]
+        to_final = statistics.median(part_to_final(curves, contender, RAY, *place) for place in places)
+        cells = " ".join(f"{value:6.2f} [{low:.2f}–{high:.2f}]".rjust(20) for value, low, high in means)
+        print(f"{contender + ', ' + setting:28} {cells}  {to_final:.0%}")
+        summary[f"final_ratio {contender}, {setting}"] = means[-1][0]
+    print()
     places = list(product(SETTINGS, names))
-    summary = {
-        f"final_ratio {contender}, {setting}": statistics.geometric_mean(
-            ratio(means, contender, setting, n, 1.0) for n in names
-        )
-        for setting in SETTINGS
-        for contender in contenders
-    }
-    summary |= {
-        "regret_ratio_vs_ray": statistics.geometric_mean(ratio(means, default, *place, 1.0) for place in places),
-        "epochs_frac_to_ray_final": statistics.median(part_to_ray(means, default, *place) for place in places),
-    }
+    summary["regret_ratio_vs_ray"] = mean_ratio(curves, DEFAULT, RAY, places, 1.0)[0]
+    summary["epochs_frac_to_ray_final"] = statistics.median(
+        part_to_final(curves, DEFAULT, RAY, *place) for place in places
+    )
     publish(rows, summary, args.json)
+    if args.plot is not None:
+        plot(curves, [RAY, *contenders], names, args.plot)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ _MEAN_VARIANCE = 1.0
 """Prior variance of the mean of all scores, and of what the mean of a rung adds to it."""
 _JITTER = 1e-6
 _KNOWN_NOISE = 0.01
-"""Of the variance: noise of the final values that `Kernel.deviation` takes for known."""
+"""Of the variance: added to the noise of the final values that `Kernel.deviation` takes for known."""
 _MAX_STEPS = 40
 
 
@@ -76,14 +76,19 @@ class Kernel:
 
         return expectation
 
-    def deviation(self, known: Array) -> Callable[[Array], Array]:
-        """Places (m, f) -> (m,) standard deviations of their final values if those of `known` (n, f) were known.
+    def deviation(self, known: Array, levels: Levels) -> Callable[[Array], Array]:
+        """Places (m, f) -> (m,) standard deviations of their final values, as far as new trials there could lower them.
+
+        Args:
+            known: places (n, f) of trials; their final values are taken for known but for the noise of what was seen.
+            levels: (n,) the highest level at which each was, or will be, seen.
 
         What a low rung leaves open of a tried configuration is no reason to try it again: the trial itself goes on if
         it is good. With the posterior's own deviations proposals gather where trials were stopped.
         """
         covariance = self._between(known, known)
-        covariance[np.diag_indices(len(known))] += _KNOWN_NOISE * self.variance
+        seen_noise = self.noise[levels] / self.scales[levels] ** 2
+        covariance[np.diag_indices(len(known))] += _KNOWN_NOISE * self.variance + seen_noise
         factor, _ = cho_factor(covariance, lower=True)
 
         def deviations(others: Array) -> Array:
@@ -103,7 +108,7 @@ class Kernel:
         scale = np.sqrt(self.weights[self.axes])
         a, b = places * scale, others * scale
         squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * (a @ b.T)
-        return self.variance * _matern(np.maximum(squares, 0.0))[0]
+        return self.variance * _matern(np.maximum(squares, 0.0))
 
 
 class _Prior:
@@ -150,7 +155,8 @@ class _Prior:
 
         def loss(theta: Array) -> tuple[float, Array]:
             kernel = self.kernel(theta)
-            similar, slope = _matern(np.tensordot(kernel.weights, squares, 1))
+            together = np.tensordot(kernel.weights, squares, 1)
+            similar, slope = _matern(together), _matern_slope(together)
             rungs = kernel.variance * kernel.between_levels(a, b)
             covariance = similar * rungs + means
             covariance[diagonal] += kernel.noise[levels] + _JITTER
@@ -181,11 +187,18 @@ def _mean_covariance(a: Levels, b: Levels) -> Array:
     return shared
 
 
-def _matern(squares: Array) -> tuple[Array, Array]:
-    """Matérn 5/2 of squared distances, and its derivative by them."""
-    distance = np.sqrt(squares)
-    decay = np.exp(-_ROOT_5 * distance)
-    return (1 + _ROOT_5 * distance + 5 / 3 * squares) * decay, -5 / 6 * (1 + _ROOT_5 * distance) * decay
+def _matern(squares: Array) -> Array:
+    """Matérn 5/2 of squared distances."""
+    distance = _ROOT_5 * np.sqrt(squares)
+    value: Array = (1 + distance + 5 / 3 * squares) * np.exp(-distance)
+    return value
+
+
+def _matern_slope(squares: Array) -> Array:
+    """The derivative of `_matern` by the squared distances."""
+    distance = _ROOT_5 * np.sqrt(squares)
+    value: Array = -5 / 6 * (1 + distance) * np.exp(-distance)
+    return value
 
 
 def _squares(places: Array, axes: Axes) -> Array:

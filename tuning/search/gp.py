@@ -35,11 +35,15 @@ class GaussianProcess:
     def propose(self, history: History, points: dict[int, Array], rng: np.random.Generator) -> Array:
         """Candidates (m, d), the most promising first."""
         kernel = self._kernel(history, points)
-        known, levels, scores = _data(history.sample(_MAX_KNOWN, rng), points)
+        chosen = history.sample(_MAX_KNOWN, rng)
+        known, levels, scores = _data(chosen, points)
         places = self._places(known)
         expected = kernel.expected(places, levels, scores)
-        running = [points[number] for number in history.running[-_MAX_KNOWN:]]
-        deviation = kernel.deviation(self._places(np.unique(np.vstack([known, *running]), axis=0)))
+        # each trial at the highest level that it has come to, those without a score at the lowest
+        reached = dict.fromkeys(history.running[-_MAX_KNOWN:], 0)
+        reached |= {score.number: score.level for score in sorted(chosen, key=lambda score: score.level)}
+        tried = self._places(np.array([points[number] for number in reached]))
+        deviation = kernel.deviation(tried, np.array(list(reached.values()), dtype=np.intp))
         at_known = expected(places)
         order = np.argsort(at_known, kind="stable")[:_NUM_BASES]
         best, bases = at_known[order[0]], np.nan_to_num(known[order], nan=0.5)

@@ -70,11 +70,18 @@ def test_a_noisy_rung_counts_for_less_than_a_quiet_one() -> None:
     assert kernel.noise[TOP] < 0.05 < 0.3 < kernel.noise[0]
 
 
-def test_what_is_known_does_not_surprise() -> None:
-    points = np.array([[0.2], [0.25], [0.3]])
-    kernel = Kernel.fit(points, np.zeros(3, dtype=np.intp), np.array([0.0, 1.0, 0.0]), LINE, 1)
+def test_what_is_known_does_not_surprise_but_for_its_noise() -> None:
+    kernel = Kernel(
+        axes=LINE,
+        weights=np.array([16.0]),
+        variance=1.0,
+        places=np.array([0.0, 0.3]),
+        scales=np.array([0.5, 1.0]),
+        noise=np.array([0.5, 0.001]),
+    )
+    there, far = np.array([[0.25]]), np.array([[5.0]])
 
-    at_known, far = kernel.deviation(points)(np.array([[0.25], [1.0]]))
+    by_level = [float(kernel.deviation(there, np.array([level]))(there)[0]) for level in (0, TOP)]
 
-    assert at_known < 0.15 * np.sqrt(kernel.variance)
-    assert far > 3 * at_known
+    assert by_level[TOP] < 0.15 < 0.7 < by_level[0] < 1.0
+    assert kernel.deviation(there, np.array([TOP]))(far) == pytest.approx(1.0)

@@ -21,6 +21,7 @@ from ray.tune.trainable import wrap_function
 
 from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.run.logs import Sink, TrialOutput
+from toprung.tuning.run.spare import settle_threads
 from toprung.tuning.run.tracebacks import user_traceback
 
 IDENTITY = "__toprung__"
@@ -78,6 +79,7 @@ def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:
     identity = config.pop(IDENTITY)
     if _output is None:
         _output = TrialOutput(sink)
+        settle_threads()
         # a line per checkpoint would bury what the user prints
         logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
     _output.attach(identity["number"], identity["attempt"])

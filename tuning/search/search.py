@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +20,12 @@ from toprung.tuning.records import TrialState
 from toprung.tuning.search import tpe
 from toprung.tuning.search.cube import Array, Cube, Params
 from toprung.tuning.search.history import History
-from toprung.tuning.search.optuna_models import model_of
 from toprung.tuning.search.sobol import Sobol
 from toprung.tuning.spec import Goal, SearchSpace
 from toprung.tuning.spec import Search as SearchSpec
+
+if TYPE_CHECKING:
+    from toprung.tuning.search.optuna_models import Model
 
 RANDOM_FRAC = 0.15
 """Of the proposals of a model that are drawn at random: what keeps it from being sure too early (BOHB's ρ)."""
@@ -56,7 +59,11 @@ class Search:
         self._tried: set[tuple[tuple[str, object], ...]] = set()
         self._grid: Iterator[Params] | None = None
         self._sobol = Sobol(self._cube.dim, self._seed) if config.algorithm == "qmc" else None
-        self._model = model_of(config.algorithm, self._cube, self._seed)
+        self._model: Model | None = None
+        if config.algorithm in ("gp", "cmaes"):
+            from toprung.tuning.search.optuna_models import model_of  # noqa: PLC0415  Optuna takes a second to load
+
+            self._model = model_of(config.algorithm, self._cube, self._seed)
 
     def ask(self, number: int) -> Params | None:
         """The configuration of trial `number`; None when a finite space has no more."""

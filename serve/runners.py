@@ -11,7 +11,6 @@ from typing import Any
 
 import ray
 from ray._private.runtime_env.packaging import upload_package_to_gcs
-from ray.exceptions import RayError
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list, _internal_kv_put
 from ray.util import list_named_actors
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -53,15 +52,18 @@ class Runners:
 
     def start(self, sweep: Sweep) -> Any:
         """A runner that begins the sweep: the spare, where there is one and it fits."""
+        code = self._code(sweep)
         spare, environment = self._spare, sweep.spec.environment
         if spare is not None and not environment.pip and not environment.env_vars:
             self._spare = None
             try:
-                return self._hand_over(sweep, spare)
-            except RayError as error:
+                self._hand_over(sweep, code, spare)
+            except Exception as error:  # it died, or does not answer
                 logger.warning("%s is lost: %s", spare.name, error)
                 self.release(sweep.id, spare.actor)
-        actor = _actor(f"toprung-runner-{sweep.id}", self._runtime_env(sweep))
+            else:
+                return spare.actor
+        actor = _actor(f"toprung-runner-{sweep.id}", _runtime_env(sweep, code))
         self._begin(actor, sweep)
         return actor
 
@@ -95,13 +97,11 @@ class Runners:
         if self._spare is not None:
             ray.kill(self._spare.actor)
 
-    def _hand_over(self, sweep: Sweep, spare: _Spare) -> Any:
-        code = self._code(sweep)
+    def _hand_over(self, sweep: Sweep, code: bytes | None, spare: _Spare) -> None:
         if code is not None:
             upload_package_to_gcs(spare.working_dir, code)  # for other nodes: none has unpacked the empty one
         _internal_kv_put(_key(sweep.id), spare.name)
         ray.get(self._begin(spare.actor, sweep, code), timeout=_TAKE_UP_S)
-        return spare.actor
 
     def _begin(self, actor: Any, sweep: Sweep, code: bytes | None = None) -> ray.ObjectRef[None]:
         service = Service(CONTROLLER, NAMESPACE)
@@ -109,17 +109,6 @@ class Runners:
             sweep.id, sweep.spec, str(self._home.runs), service, self._wait_for_resources, code=code
         )
         return begun
-
-    def _runtime_env(self, sweep: Sweep) -> dict[str, Any]:
-        environment = sweep.spec.environment
-        env: dict[str, Any] = {"env_vars": {**TUNE_ENV, **environment.env_vars}}
-        if environment.pip:
-            env["pip"] = list(environment.pip)
-        code = self._code(sweep)
-        if code is not None:
-            assert sweep.spec.code is not None
-            env["working_dir"] = _upload(sweep.spec.code.removeprefix("sha256:"), code)
-        return env
 
     def _code(self, sweep: Sweep) -> bytes | None:
         code = sweep.spec.code
@@ -139,6 +128,16 @@ def _actor(name: str, runtime_env: dict[str, Any]) -> Any:
     if node is not None:
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
     return ray.remote(RunnerActor).options(**options).remote()
+
+
+def _runtime_env(sweep: Sweep, code: bytes | None) -> dict[str, Any]:
+    spec = sweep.spec
+    env: dict[str, Any] = {"env_vars": {**TUNE_ENV, **spec.environment.env_vars}}
+    if spec.environment.pip:
+        env["pip"] = list(spec.environment.pip)
+    if spec.code is not None and code is not None:
+        env["working_dir"] = _upload(spec.code.removeprefix("sha256:"), code)
+    return env
 
 
 def _upload(name: str, package: bytes) -> str:

@@ -86,9 +86,9 @@ def test_resources_that_no_node_has_are_named(submit: Submit) -> None:
 def test_a_killed_runner_ends_its_sweep(submit: Submit) -> None:
     sweep = submit("endless", wait=False)
     until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
-    (runner,) = [
-        p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith("ray::Runner")
-    ]
+    # one that waits for its sweep has no outcome to wait for
+    processes = psutil.process_iter(["cmdline"])
+    (runner,) = [p for p in processes if (p.info["cmdline"] or [""])[0] == "ray::RunnerActor.outcome"]
 
     os.kill(runner.pid, signal.SIGKILL)
 

@@ -73,8 +73,8 @@ class Size:
         return [2, *self.trials, *(self.most if contender in (NO_FILES, TOPRUNG) else ())]
 
 
-QUICK = Size(rounds=1, trials=(10, 100), most=(), reports=1000)
-FULL = Size(rounds=3, trials=(10, 100, 1000), most=(10_000,), reports=5000)
+QUICK = Size(rounds=1, trials=(10, 300), most=(), reports=3000)
+FULL = Size(rounds=3, trials=(10, 100, 1000), most=(10_000,), reports=10_000)
 
 
 def rate(times: Sequence[float]) -> float:

@@ -71,7 +71,7 @@ def runner_of(service: psutil.Process) -> psutil.Process | None:
     """The process that drives the sweep, as bare Ray Tune's driver does."""
     for process in service.children(recursive=True):
         with suppress(psutil.Error):
-            if process.cmdline()[0] == "ray::RunnerActor.outcome":
+            if "RunnerActor" in process.cmdline()[0] and not (Path(process.cwd()) / ".toprung-spare").exists():
                 return process
     return None
 

@@ -34,7 +34,9 @@ class Row:
 def parser(description: str | None) -> argparse.ArgumentParser:
     """`--quick` and `--json FILE`, which every benchmark has."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under two minutes on two cores")
+    made.add_argument(
+        "--quick", action="store_true", help="smaller and fewer rounds: under three minutes on two quiet cores"
+    )
     made.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
     return made
 

@@ -7,22 +7,30 @@ Two CPUs, so two trials at a time. Each contender has a cluster of its own, one 
     ray reuse, no files  and TUNE_DISABLE_AUTO_CALLBACK_LOGGERS=1
     toprung              the real service, through its HTTP client; TensorBoard on
 
-What is measured starts when the cluster (and Toprung's service) is up:
+What is measured starts when the cluster (and Toprung's service) is up and Ray Tune is imported:
 
-    trials_per_s    between the end of the first trial and the end of the last one
-    results_per_s   the same between the first and the last result of one trial that does nothing but report
-    first_result_s  from submission to the first result, of the first sweep of the cluster
+    first_result_s        from submission to the first result, of the first sweep of the cluster
+    first_result_again_s  the same of the second: a Tuner in the same driver, or a sweep sent to the idle service
+    sweep_s_N             from submission to the end of the last of N trials; `ray default` has time for 10 only
+    trials_per_s          between the end of the first and of the last trial of the largest sweep that all but it ran
+    results_per_s         the same between the first and the last result of one trial that does nothing but report
+    driver_cpu_ms         of the process with Tune's loop, for one of these results (in Toprung, the runner)
+    driver_rss_mb         its largest resident memory
 
 In Ray Tune an end or a result counts when the driver's callbacks hear of it, in Toprung when it is committed to the
-store, and for `first_result_s` when it has arrived at the client.
+store, and for the first result when it has arrived at the client.
 
 Summary, medians of the rounds; above 1 Toprung does more:
 
-    trials_per_s_ratio_vs_ray_default, trials_per_s_ratio_vs_ray_reuse, results_per_s_ratio_vs_ray_default
+    trials_per_s_ratio_vs_ray_default, trials_per_s_ratio_vs_ray_reuse,
+    results_per_s_ratio_vs_ray_default, results_per_s_ratio_vs_ray_no_files
 
-and below 1 it is faster:
+and below 1 it is faster or needs less:
 
-    first_result_time_ratio_vs_ray    against `ray default`
+    first_result_time_ratio_vs_ray    first sweep against first sweep of `ray default`
+    first_result_warm_ratio_vs_ray    an idle service against a fresh driver (`first_result_s` of `ray default`)
+    first_result_warm_ratio_vs_second_tuner
+    driver_cpu_ratio_vs_ray_default, driver_cpu_ratio_vs_ray_no_files
 """
 
 from __future__ import annotations
@@ -30,42 +38,43 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import toprung_service
 from common import Row, parser, publish
 
 from toprung import Client
-from toprung.client import SweepHandle
-from toprung.tuning.records import Event, TrialState
 
 HERE = Path(__file__).parent
 DEFAULT, REUSE, NO_FILES, TOPRUNG = "ray default", "ray reuse", "ray reuse, no files", "toprung"
-UNITS = {"trials_per_s": "1/s", "results_per_s": "1/s", "first_result_s": "s"}
-START_S, RUN_S, STOP_S = 120, 600, 60
+CONTENDERS = (DEFAULT, REUSE, NO_FILES, TOPRUNG)
+RUN_S = 3600
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything. A trial of `ray default` takes about a second, the others' take a tenth."""
+    """How much of everything. The first sweep is for the first result, the others are measured by their number of
+    trials; `most` are those that only the two fastest run."""
 
     rounds: int
-    slow_trials: int
-    trials: int
+    trials: tuple[int, ...]
+    most: tuple[int, ...]
     reports: int
 
+    def of(self, contender: str) -> list[int]:
+        if contender == DEFAULT:
+            return [2, 10]
+        return [2, *self.trials, *(self.most if contender in (NO_FILES, TOPRUNG) else ())]
 
-QUICK = Size(rounds=1, slow_trials=8, trials=60, reports=500)
-FULL = Size(rounds=3, slow_trials=20, trials=300, reports=3000)
+
+QUICK = Size(rounds=1, trials=(10, 300), most=(), reports=3000)
+FULL = Size(rounds=3, trials=(10, 100, 1000), most=(10_000,), reports=10_000)
 
 
 def rate(times: Sequence[float]) -> float:
@@ -74,12 +83,9 @@ def rate(times: Sequence[float]) -> float:
     return sum(t > first for t in times) / (last - first)
 
 
-# --- bare Ray Tune ---
-
-
-def measure_ray(contender: str, size: Size) -> dict[str, float]:
-    trials = size.slow_trials if contender == DEFAULT else size.trials
-    command = [sys.executable, str(HERE / "bare_ray.py"), "--trials", str(trials), "--reports", str(size.reports)]
+def run_ray(contender: str, size: Size) -> dict[str, Any]:
+    command = [sys.executable, str(HERE / "bare_ray.py"), "--reports", str(size.reports)]
+    command += ["--trials", *map(str, size.of(contender))]
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "PYTHONPATH": str(HERE), **ray_token(Path(folder))}
         if contender != DEFAULT:
@@ -87,12 +93,8 @@ def measure_ray(contender: str, size: Size) -> dict[str, float]:
         if contender == NO_FILES:
             environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=RUN_S, check=True)
-    seen = json.loads(done.stdout.splitlines()[-1])
-    return {
-        "trials_per_s": rate(seen["trial_ends"]),
-        "results_per_s": rate(seen["results"]),
-        "first_result_s": seen["first_result"] - seen["submitted"],
-    }
+    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return seen
 
 
 def ray_token(folder: Path) -> dict[str, str]:
@@ -101,125 +103,66 @@ def ray_token(folder: Path) -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
 
 
-# --- Toprung ---
-
-
-def measure_toprung(size: Size) -> dict[str, float]:
-    with service() as url, Client(url) as client:
-        submitted = time.time()
-        sweep = client.submit(spec("one_report", size.trials, {}), code=HERE / "trainables")
-        first_result = None
-        ends = []
-        for event in sweep.events():
-            if event.type == "trial.results" and first_result is None:
-                first_result = time.time()
-            if event.type == "trial.state" and event.data["state"] == TrialState.COMPLETED:
-                ends.append(event.at.timestamp())
-        check(sweep, ends, size.trials)
-        assert first_result is not None
-        sweep = client.submit(spec("many_reports", 1, {"reports": size.reports}), code=HERE / "trainables")
-        results = [at for event in sweep.events() for at in result_times(event)]
-        check(sweep, results, size.reports)
-    return {
-        "trials_per_s": rate(ends),
-        "results_per_s": rate(results),
-        "first_result_s": first_result - submitted,
-    }
-
-
-def spec(function: str, trials: int, constants: dict[str, int]) -> dict[str, Any]:
-    return {
-        "name": function.replace("_", "-"),
-        "trainable": f"noop:{function}",
-        "metric": {"name": "value", "goal": "minimize"},
-        "parameters": {"x": {"type": "float", "low": 0.0, "high": 1.0}, **constants},
-        "search": {"algorithm": "random"},
-        "scheduler": {"type": "none"},
-        "budget": {"trials": trials},
-        "concurrency": 2,
-        "resources": {"cpu": 1},
-    }
-
-
-def result_times(event: Event) -> list[float]:
-    """When its results were committed, once for each of them."""
-    if event.type != "trial.results":
-        return []
-    return [event.at.timestamp()] * int(event.data["count"])
-
-
-def check(sweep: SweepHandle, seen: Sequence[float], expected: int) -> None:
-    record = sweep.refresh()
-    if len(seen) != expected:
-        sys.exit(f"{record.name} ended {record.state} with {len(seen)} of {expected}: {record.reason}")
-
-
-@contextmanager
-def service() -> Iterator[str]:
-    """`toprung up` in a home of its own, gone afterwards. Yields its URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "toprung.serve", "--home", folder, "--port", str(port), "--num-cpus", "2"]
-        with (home / "service.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        try:
-            yield wait_for_url(home, process)
-        finally:
-            stop(process)
-
-
-def wait_for_url(home: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if (home / "service.json").exists():
-            return str(json.loads((home / "service.json").read_text())["url"])
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    log = (home / "service.log").read_text(errors="replace")
-    sys.exit(f"the service did not start within {START_S} s; its log ends with:\n{log[-2000:]}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-# --- the whole ---
+def run_toprung(size: Size) -> dict[str, Any]:
+    with toprung_service.started() as (url, process), Client(url) as client:
+        sweeps = []
+        for trials in size.of(TOPRUNG):
+            sweeps.append(toprung_service.sweep(client, process, "one_report", trials))
+            toprung_service.settle(process)
+        reports = toprung_service.sweep(client, process, "many_reports", 1, reports=size.reports)
+    return {"sweeps": sweeps, "reports": reports, "driver_rss_mb": max(one["driver_rss_mb"] for one in sweeps)}
 
 
 def measure(contender: str, size: Size) -> dict[str, float]:
     print(f"{contender} …", file=sys.stderr, flush=True)
-    return measure_toprung(size) if contender == TOPRUNG else measure_ray(contender, size)
+    seen = run_toprung(size) if contender == TOPRUNG else run_ray(contender, size)
+    sweeps, reports = seen["sweeps"], seen["reports"]
+    largest = sweeps[len(sweeps) - 1 if contender == DEFAULT else len(size.trials)]
+    first, again = (one.get("first_result", one["results"][0]) - one["submitted"] for one in sweeps[:2])
+    return {
+        "first_result_s": first,
+        "first_result_again_s": again,
+        **{f"sweep_s_{len(one['ends'])}": max(one["ends"]) - one["submitted"] for one in sweeps[1:]},
+        "trials_per_s": rate(largest["ends"]),
+        "results_per_s": rate(reports["results"]),
+        "driver_cpu_ms": 1000 * reports["driver_cpu_s"] / size.reports,
+        "driver_rss_mb": seen["driver_rss_mb"],
+    }
+
+
+def unit_of(measure: str) -> str:
+    return next(unit for ending, unit in UNITS.items() if ending in measure)
+
+
+UNITS = {"per_s": "1/s", "cpu_ms": "ms", "rss_mb": "MB", "_s": "s"}
 
 
 def main() -> None:
     args = parser(__doc__).parse_args()
     size = QUICK if args.quick else FULL
-    contenders = (DEFAULT, REUSE, NO_FILES, TOPRUNG)
-    rounds = [{contender: measure(contender, size) for contender in contenders} for _ in range(size.rounds)]
+    rounds = [{contender: measure(contender, size) for contender in CONTENDERS} for _ in range(size.rounds)]
+    names = rounds[0][TOPRUNG]
     rows = [
-        Row(contender, name, unit, tuple(one[contender][name] for one in rounds))
-        for name, unit in UNITS.items()
-        for contender in contenders
+        Row(contender, name, unit_of(name), tuple(one[contender][name] for one in rounds))
+        for name in names
+        for contender in CONTENDERS
+        if name in rounds[0][contender]
     ]
     median = {(row.contender, row.measure): row.median for row in rows}
 
-    def ratio(name: str, other: str) -> float:
-        return median[TOPRUNG, name] / median[other, name]
+    def ratio(name: str, other: str, others_name: str | None = None) -> float:
+        return median[TOPRUNG, name] / median[other, others_name or name]
 
     summary = {
         "trials_per_s_ratio_vs_ray_default": ratio("trials_per_s", DEFAULT),
         "trials_per_s_ratio_vs_ray_reuse": ratio("trials_per_s", REUSE),
         "results_per_s_ratio_vs_ray_default": ratio("results_per_s", DEFAULT),
+        "results_per_s_ratio_vs_ray_no_files": ratio("results_per_s", NO_FILES),
         "first_result_time_ratio_vs_ray": ratio("first_result_s", DEFAULT),
+        "first_result_warm_ratio_vs_ray": ratio("first_result_again_s", DEFAULT, "first_result_s"),
+        "first_result_warm_ratio_vs_second_tuner": ratio("first_result_again_s", DEFAULT),
+        "driver_cpu_ratio_vs_ray_default": ratio("driver_cpu_ms", DEFAULT),
+        "driver_cpu_ratio_vs_ray_no_files": ratio("driver_cpu_ms", NO_FILES),
     }
     publish(rows, summary, args.json)
 

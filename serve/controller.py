@@ -16,18 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.runtime_env.packaging import upload_package_to_gcs
 from ray.exceptions import RayActorError, RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from toprung.errors import Conflict
-from toprung.serve.actor import CONTROLLER, NAMESPACE
 from toprung.serve.home import Home
+from toprung.serve.runners import Runners
 from toprung.serve.store import Store
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
-from toprung.tuning.run.actor import TUNE_ENV, RunnerActor
-from toprung.tuning.run.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +33,8 @@ HEAD = {"node:__internal_head__": 0.001}
 _TICK_S = 0.1
 _STOP_GRACE_S = 20.0
 """A runner that has not ended by then after a cancel is killed: its trials may hang."""
+_IDLE_S = 1.0
+"""So long after the last sweep, and not before the service answers, a spare runner is made."""
 _MAX_RUNNING = 8
 """Sweeps that run at once; each costs a process of about 300 MB. The others wait in the queue."""
 
@@ -56,7 +54,8 @@ class Controller:
     def __init__(self, home: Path, *, wait_for_resources: bool) -> None:
         self._home = Home.at(home)
         self._store = Store(self._home.store_url)
-        self._wait_for_resources = wait_for_resources
+        self._runners = Runners(self._home, wait_for_resources=wait_for_resources)
+        self._busy_at = time.monotonic()
         self._watched: dict[str, _Watched] = {}
         self._logs = _Logs(self._home)
         self._stopping = threading.Event()
@@ -89,6 +88,7 @@ class Controller:
         self._loop.join(timeout=10)
         if end_sweeps:
             self._end_all("the service was stopped (toprung down)")
+        self._runners.close()
         self._store.close()
 
     # ---- the loop
@@ -108,6 +108,14 @@ class Controller:
         queued = [sweep for sweep in sweeps if sweep.state is SweepState.QUEUED]
         for sweep in queued[: max(0, _MAX_RUNNING - len(running))]:
             self._start(sweep)
+        if sweeps:
+            self._busy_at = time.monotonic()
+        elif self._is_idle():
+            self._runners.keep_spare()
+
+    def _is_idle(self) -> bool:
+        """Whether a spare runner, which loads for seconds, is in nobody's way."""
+        return time.monotonic() - self._busy_at > _IDLE_S and self._home.service_file.exists()
 
     def _start(self, sweep: Sweep) -> None:
         try:
@@ -115,7 +123,7 @@ class Controller:
         except Conflict:  # cancelled in between
             return
         try:
-            actor = self._make_runner(sweep)
+            actor = self._runners.start(sweep)
         except Exception as error:  # e.g. a package that was deleted
             logger.exception("cannot start a runner for %s", sweep.id)
             self._end(sweep.id, SweepState.FAILED, f"no runner could be started: {error}")
@@ -123,7 +131,7 @@ class Controller:
         self._watched[sweep.id] = _Watched(actor, actor.outcome.remote())
 
     def _watch(self, sweep: Sweep) -> None:
-        watched = self._watched.get(sweep.id) or self._find(sweep.id)
+        watched = self._watched.get(sweep.id) or self._find(sweep)
         if watched is None:
             self._end(sweep.id, SweepState.FAILED, "its runner was gone when the service came back", lost=True)
             return
@@ -132,14 +140,13 @@ class Controller:
         elif sweep.cancel_requested:
             self._cancel(sweep.id, watched)
 
-    def _find(self, sweep_id: str) -> _Watched | None:
+    def _find(self, sweep: Sweep) -> _Watched | None:
         """The runner of a sweep that an earlier life of this controller started."""
-        try:
-            actor = ray.get_actor(_runner_name(sweep_id), namespace=NAMESPACE)
-        except ValueError:
+        actor = self._runners.find(sweep)
+        if actor is None:
             return None
-        self._watched[sweep_id] = _Watched(actor, actor.outcome.remote())
-        return self._watched[sweep_id]
+        self._watched[sweep.id] = _Watched(actor, actor.outcome.remote())
+        return self._watched[sweep.id]
 
     def _finish(self, sweep: Sweep, watched: _Watched) -> None:
         try:
@@ -154,7 +161,7 @@ class Controller:
         if sweep.cancel_requested:
             state, reason = SweepState.CANCELLED, "cancelled by the user"
         self._end(sweep.id, state, reason, lost=lost)
-        ray.kill(watched.actor)  # its process and its warm trial workers
+        self._runners.release(sweep.id, watched.actor)
 
     def _cancel(self, sweep_id: str, watched: _Watched) -> None:
         if watched.stop_asked_at is None:
@@ -180,42 +187,6 @@ class Controller:
             with contextlib.suppress(Conflict):
                 self._end(sweep_id, SweepState.CANCELLED, reason)
 
-    def _make_runner(self, sweep: Sweep) -> Any:
-        options: dict[str, Any] = {
-            "name": _runner_name(sweep.id),
-            "namespace": NAMESPACE,
-            "lifetime": "detached",
-            "num_cpus": 0,
-            "max_concurrency": 4,
-            "runtime_env": self._runtime_env(sweep),
-        }
-        node = _worker_node()
-        if node is not None:
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
-        return (
-            ray.remote(RunnerActor)
-            .options(**options)
-            .remote(
-                sweep.id,
-                sweep.spec,
-                str(self._home.runs),
-                Service(CONTROLLER, NAMESPACE),
-                self._wait_for_resources,
-            )
-        )
-
-    def _runtime_env(self, sweep: Sweep) -> dict[str, Any]:
-        spec = sweep.spec
-        env: dict[str, Any] = {"env_vars": {**TUNE_ENV, **spec.environment.env_vars}}
-        if spec.environment.pip:
-            env["pip"] = list(spec.environment.pip)
-        if spec.code is not None:
-            sha256 = spec.code.removeprefix("sha256:")
-            uri = f"gcs://_ray_pkg_{sha256}.zip"
-            upload_package_to_gcs(uri, self._home.package(sha256).read_bytes())
-            env["working_dir"] = uri
-        return env
-
 
 class _Logs:
     """Appends to the log files of trials, idempotently by offset."""
@@ -230,18 +201,6 @@ class _Logs:
             path.parent.mkdir(exist_ok=True)
             with path.open("ab") as file:
                 file.write(data[max(0, file.tell() - offset) :])
-
-
-def _runner_name(sweep_id: str) -> str:
-    return f"toprung-runner-{sweep_id}"
-
-
-def _worker_node() -> str | None:
-    """A node that is not the head, where there is one: a restart of the head then leaves the runner alone."""
-    workers = [
-        node["NodeID"] for node in ray.nodes() if node["Alive"] and "node:__internal_head__" not in node["Resources"]
-    ]
-    return workers[0] if workers else None
 
 
 def _brief(error: Exception) -> str:

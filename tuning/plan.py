@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from toprung.tuning.records import Forecast, RungPlan
 from toprung.tuning.spec import AshaScheduler, MedianScheduler, NoScheduler, SweepSpec
 
@@ -33,6 +35,13 @@ def _ladder(first: int, factor: int, top: int) -> tuple[int, ...]:
         steps.append(first)
         first *= factor
     return (*steps, top)
+
+
+def decided_at(scheduler: AshaScheduler | MedianScheduler | NoScheduler) -> Container[int]:
+    """The steps before the last at which the scheduler may end or pause a trial."""
+    if isinstance(scheduler, MedianScheduler):
+        return range(scheduler.grace_period, scheduler.max_t)
+    return frozenset(compared_at(scheduler)[:-1])
 
 
 def num_trials(spec: SweepSpec) -> int | None:

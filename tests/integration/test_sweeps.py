@@ -32,6 +32,13 @@ def check_best_model(trial: Trial, folder: Path) -> None:
     assert trial.checkpoint.step in (trial.best_step - 1, trial.best_step)
 
 
+def processes_of(service: Service, actor: str) -> list[psutil.Process]:
+    """The service's processes that are an actor of this class; Ray writes it into their title."""
+    return [
+        p for p in psutil.Process(service.process.pid).children(recursive=True) if actor in "".join(p.cmdline()[:1])
+    ]
+
+
 def test_equally_named_trainables_do_not_meet(submit: Submit) -> None:
     one = submit("good", budget={"trials": 2}, wait=False)
     other = submit("good", folder="namesake", budget={"trials": 2}, wait=False)
@@ -83,12 +90,10 @@ def test_resources_that_no_node_has_are_named(submit: Submit) -> None:
     assert "no node of this cluster can hold a trial: it asks for accelerator_type:H100" in (sweep.record.reason or "")
 
 
-def test_a_killed_runner_ends_its_sweep(submit: Submit) -> None:
+def test_a_killed_runner_ends_its_sweep(service: Service, submit: Submit) -> None:
     sweep = submit("endless", wait=False)
     until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
-    (runner,) = [
-        p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith("ray::Runner")
-    ]
+    (runner,) = [p for p in processes_of(service, "RunnerActor") if not (Path(p.cwd()) / ".toprung-spare").exists()]
 
     os.kill(runner.pid, signal.SIGKILL)
 
@@ -160,11 +165,10 @@ def test_the_example_of_cifar10_with_its_folder(client: Client) -> None:
     assert "synthetic images stand in" in "".join(sweep.trial(0).logs())
 
 
-def test_a_killed_controller_loses_nothing(submit: Submit) -> None:
+def test_a_killed_controller_loses_nothing(service: Service, submit: Submit) -> None:
     sweep = submit("endless", budget={"wall_time_s": 25}, concurrency=1, wait=False)
     until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
-    processes = psutil.process_iter(["cmdline"])
-    (controller,) = [p for p in processes if (p.info["cmdline"] or [""])[0].startswith("ray::ControllerActor")]
+    (controller,) = processes_of(service, "ControllerActor")
 
     os.kill(controller.pid, signal.SIGKILL)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -134,6 +135,40 @@ def test_a_function_that_raises(submit: Submit) -> None:
     log = "".join(trial.logs())
     assert "about to fail" in log
     assert "ValueError: the layer expects 576" in log
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheduler": {"type": "asha", "max_t": 100, "grace_period": 20, "reduction_factor": 2}},
+        {"scheduler": {"type": "none", "max_t": 77}},
+        {"metric": {"name": "loss", "goal": "minimize", "target": 0.02}},
+    ],
+)
+def test_a_fast_trial_takes_no_step_past_its_stop(submit: Submit, changes: dict[str, Any]) -> None:
+    sweep = submit("counts", budget={"trials": 4}, concurrency=1, **changes)
+
+    assert sweep.state is SweepState.SUCCEEDED, sweep.record.reason
+    for trial in sweep.trials():
+        steps = [result.step for result in trial.results()]
+        assert steps == list(range(1, trial.record.step + 1)), "no step is missing or doubled"
+        said = until(lambda trial=trial: "".join(trial.logs()), what="the log")  # type: ignore[misc]
+        assert [int(line) for line in said.split()] == steps
+
+
+def test_what_a_fast_trial_reported_before_it_failed_is_kept(submit: Submit) -> None:
+    sweep = submit("stumbles", budget={"trials": 1})
+
+    assert sweep.trial(0).state is TrialState.FAILED
+    assert [result.step for result in sweep.trial(0).results()] == [1, 2, 3, 4]
+
+
+def test_a_result_does_not_wait_for_the_next(submit: Submit) -> None:
+    sweep = submit("lingers", budget={"trials": 1}, wait=False)
+
+    until(lambda: any(t.record.step == 3 for t in sweep.trials()), timeout_s=60, what="the third result")
+    sweep.cancel()
+    sweep.wait(timeout_s=60, progress=False)
 
 
 def test_some_failures_leave_the_sweep_standing(submit: Submit) -> None:

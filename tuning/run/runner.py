@@ -28,11 +28,12 @@ from ray.tune import (
 from ray.tune.registry import register_trainable
 
 from toprung.errors import InvalidSpec
-from toprung.tuning.plan import compared_at, num_trials
+from toprung.tuning.plan import compared_at, decided_at, num_trials
 from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import Recorder, SweepScheduler, SweepSearcher, SweepStopper
 from toprung.tuning.run.ledger import Ledger
+from toprung.tuning.run.pace import Pace
 from toprung.tuning.run.resources import bundle, missing, slots
 from toprung.tuning.run.service import Service
 from toprung.tuning.run.trainable import can_be_resumed, host, load
@@ -114,7 +115,7 @@ class Runner:
         scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target))
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
-        hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id))
+        hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id), _pace(spec))
         register_trainable(name, with_resources(hosted, placement(spec.resources)), warn=False)
         tuner = Tuner(
             name,
@@ -171,6 +172,11 @@ class Runner:
                 pause_s = min(2 * pause_s, 5.0)
             else:
                 return
+
+
+def _pace(spec: SweepSpec) -> Pace:
+    sign = 1.0 if spec.metric.goal == "minimize" else -1.0
+    return Pace(spec.metric.name, sign, spec.metric.target, decided_at(spec.scheduler), spec.scheduler.max_t)
 
 
 def _share(spec: SweepSpec) -> Callable[[], int]:

@@ -23,6 +23,8 @@ from ray.tune.trainable import FunctionTrainable, wrap_function
 
 from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.run.logs import Sink, TrialOutput
+from toprung.tuning.run.pace import Pace, batched
+from toprung.tuning.run.spare import settle_threads
 from toprung.tuning.run.tracebacks import user_traceback
 
 IDENTITY = "__toprung__"
@@ -63,9 +65,9 @@ def _not_trainable(path: str, what: str) -> InvalidSpec:
     return InvalidSpec(f"trainable {problem.message}", problems=[problem])
 
 
-def host(target: Any, sink: Sink) -> type[Trainable]:
+def host(target: Any, sink: Sink, pace: Pace) -> type[Trainable]:
     """The Tune trainable that runs `target`, a result of `load`, and sends its output to `sink`."""
-    return _host_class(target, sink) if inspect.isclass(target) else _host_function(target, sink)
+    return _host_class(target, sink) if inspect.isclass(target) else batched(_host_function(target, sink), pace)
 
 
 def can_be_resumed(target: Any) -> bool | None:
@@ -89,6 +91,7 @@ def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:
     identity = config.pop(IDENTITY)
     if _output is None:
         _output = TrialOutput(sink)
+        settle_threads()
         # a line per checkpoint would bury what the user prints
         logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
     _output.attach(identity["number"], identity["attempt"])
@@ -147,6 +150,9 @@ def _host_class(cls: type[Trainable], sink: Sink) -> type[Trainable]:
 
         def step(self) -> Any:
             return self._toprung_run(super().step)
+
+        def train_buffered(self, *limits: float) -> list[dict[str, Any]]:
+            return [self.train()]
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._toprung_output = _attach(new_config, sink)

@@ -12,18 +12,21 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toprung.tuning.records import TrialState
 from toprung.tuning.search import tpe
-from toprung.tuning.search.cmaes import CmaEs
 from toprung.tuning.search.cube import Array, Cube, Params
-from toprung.tuning.search.gp import GaussianProcess
 from toprung.tuning.search.history import History
 from toprung.tuning.search.sobol import Sobol
 from toprung.tuning.spec import Goal, SearchSpace
 from toprung.tuning.spec import Search as SearchSpec
+
+if TYPE_CHECKING:
+    from toprung.tuning.search.cmaes import CmaEs
+    from toprung.tuning.search.gp import GaussianProcess
 
 RANDOM_FRAC = 0.15
 """Of the proposals of a model that are drawn at random: what keeps it from being sure too early (BOHB's ρ)."""
@@ -173,9 +176,16 @@ class Search:
             yield from tpe.propose(self._history, level, self._points, self._cube, rng)
 
     def _model_of(self, algorithm: str) -> GaussianProcess | CmaEs | None:
+        # SciPy's optimisers and Optuna take a second to load, which sweeps without them shouldn't wait for
         if algorithm == "gp":
+            from toprung.tuning.search.gp import GaussianProcess  # noqa: PLC0415
+
             return GaussianProcess(self._cube, len(self._history.levels))
-        return CmaEs(self._cube, self._seed) if algorithm == "cmaes" else None
+        if algorithm == "cmaes":
+            from toprung.tuning.search.cmaes import CmaEs  # noqa: PLC0415
+
+            return CmaEs(self._cube, self._seed)
+        return None
 
     def _fits(self, params: Params) -> bool:
         return self._space.satisfied(params) and self._is_new(params)

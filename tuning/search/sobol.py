@@ -6,8 +6,7 @@ Sobol's sequence with Owen's scrambling, as SciPy has it and Optuna's QMCSampler
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from scipy.stats import qmc
+from typing import Any
 
 from toprung.tuning.search.cube import Array
 
@@ -40,5 +39,7 @@ class Sobol:
         for index in range(_SKIP):
             yield Sobol(self._dim, self._seed + 1 + index).at(number)
 
-    def _fresh(self) -> qmc.Sobol:
+    def _fresh(self) -> Any:
+        from scipy.stats import qmc  # noqa: PLC0415  takes a second to load, and few sweeps use it
+
         return qmc.Sobol(self._dim, scramble=True, rng=self._seed)

@@ -56,6 +56,25 @@ def hangs(config: dict[str, Any]) -> None:
     time.sleep(3600)
 
 
+def counts(config: dict[str, Any]) -> None:
+    """Says each step, and is fast enough for its results to be handed over together."""
+    for step in range(1, 1000):
+        print(step)
+        tune.report({"loss": 1.0 / (step + config["x"])})
+
+
+def stumbles(config: dict[str, Any]) -> None:
+    for _ in range(4):
+        tune.report({"loss": 0.5})
+    raise ValueError("the fifth is too much")
+
+
+def lingers(config: dict[str, Any]) -> None:
+    for _ in range(3):
+        tune.report({"loss": 0.5})
+    time.sleep(3600)
+
+
 def endless(config: dict[str, Any]) -> None:
     step = 0
     while True:
@@ -106,6 +125,13 @@ class Learns(tune.Trainable):  # type: ignore[misc]  # Ray is not typed here
 def talks(config: dict[str, Any]) -> None:
     print(f"hello from x = {config['x']}")
     tune.report({"loss": 0.5, "env": os.environ.get("GREETING", "")})
+
+
+def tells_where(config: dict[str, Any]) -> None:
+    import torch  # noqa: PLC0415  the others do without
+
+    where = {"process": os.getpid(), "module": __file__, "threads": torch.get_num_threads()}
+    tune.report({"loss": 0.5, "env": os.environ.get("GREETING", ""), **where})
 
 
 def as_given(config: dict[str, Any]) -> None:

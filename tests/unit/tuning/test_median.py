@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toprung.tuning.plan import compared_at, forecast
+from toprung.tuning.plan import compared_at, decided_at, forecast
 from toprung.tuning.records import Action, Decision
 from toprung.tuning.schedule import Median
-from toprung.tuning.spec import Goal, MedianScheduler, spec_from
+from toprung.tuning.spec import AshaScheduler, Goal, MedianScheduler, spec_from
 
 MAX_T = 6
 VALUES = st.floats(-1e6, 1e6, allow_nan=False)
@@ -162,3 +162,12 @@ def test_a_forecast_knows_the_worst_case_alone() -> None:
 
     assert (cost.expected_steps, cost.worst_case_steps, cost.full_steps, cost.rungs) == (None, 200, 200, [])
     assert compared_at(spec.scheduler) == (3, 6, 12, 20)
+
+
+def test_the_median_rule_may_decide_at_each_step_from_the_grace_period_on() -> None:
+    """Results that come fast are handed over together only between decisions."""
+    median = decided_at(MedianScheduler(max_t=27, grace_period=3))
+    asha = decided_at(AshaScheduler(max_t=27, grace_period=3))
+
+    assert [step for step in range(1, 30) if step in median] == list(range(3, 27))
+    assert [step for step in range(1, 30) if step in asha] == [3, 9]

@@ -7,6 +7,8 @@ normalised so that 0 is the problem's optimum and 1 a random configuration's.
 
     ray               tune's ASHAScheduler and OptunaSearch, their real classes
     random stop       random search with Toprung's ASHA
+    auto stop         half of the proposals by TPE, half by the Gaussian process, mode: stop
+    auto promote      the same, mode: promote
     tpe stop          TPE by rung, mode: stop
     tpe promote       TPE by rung, mode: promote
     gp stop           a Gaussian process over all rungs, mode: stop
@@ -53,6 +55,8 @@ SETTINGS = {"grace 3, η 3": (3, 3), "grace 1, η 4": (1, 4)}
 RAY = "ray"
 TOPRUNG = {
     "random stop": ("random", "stop"),
+    "auto stop": ("auto", "stop"),
+    "auto promote": ("auto", "promote"),
     "tpe stop": ("tpe", "stop"),
     "tpe promote": ("tpe", "promote"),
     "gp stop": ("gp", "stop"),

@@ -18,7 +18,7 @@ from toprung.tuning.spec.space import allows, as_drawn, flat
 if TYPE_CHECKING:
     from toprung.tuning.search import Params, Search
 
-_LEARNING = ("tpe", "gp")
+_LEARNING = ("auto", "tpe", "gp")
 """Algorithms with a model of all observations; CMA-ES has one of its own proposals alone."""
 
 

@@ -32,6 +32,9 @@ RANDOM_FRAC = 0.15
 """Of the proposals of a model that are drawn at random: what keeps it from being sure too early (BOHB's ρ)."""
 NUM_STARTUP = 10
 """Trials drawn at random before a model is asked."""
+MODEL_FRAC = {"auto": 0.5, "gp": 1.0, "cmaes": 1.0}
+"""Of the proposals that aren't random, those by a model other than TPE. The Gaussian process homes in on one basin, TPE
+keeps looking elsewhere: over the problems of benchmarks/ both together were better than either."""
 _MODEL_TRIES = 3
 _TRIES = 100
 """Candidates that may all break a relation before one is drawn from the space itself."""
@@ -168,7 +171,7 @@ class Search:
         if at_random or level is None:
             while True:
                 yield self._cube.uniform(rng, 1)[0]
-        if self._model is not None:
+        if self._model is not None and rng.random() < MODEL_FRAC[self._algorithm]:
             for _ in range(_MODEL_TRIES):
                 yield from self._model.propose(self._history, self._points, rng)
         # what a model proposes may break a relation again and again, and each try is slow
@@ -177,7 +180,7 @@ class Search:
 
     def _model_of(self, algorithm: str) -> GaussianProcess | CmaEs | None:
         # SciPy's optimisers and Optuna take a second to load, which sweeps without them shouldn't wait for
-        if algorithm == "gp":
+        if algorithm in ("auto", "gp"):
             from toprung.tuning.search.gp import GaussianProcess  # noqa: PLC0415
 
             return GaussianProcess(self._cube, len(self._history.levels))

@@ -45,7 +45,8 @@ class Metric(Model):
 class Search(Model):
     """How configurations are proposed."""
 
-    algorithm: Literal["tpe", "random", "gp", "cmaes", "qmc", "grid"] = "tpe"
+    algorithm: Literal["auto", "tpe", "gp", "random", "cmaes", "qmc", "grid"] = "auto"
+    """auto: half of the proposals by TPE, which explores, half by a Gaussian process, which homes in."""
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
     """Makes proposals repeatable; none: drawn anew each time."""
     points: tuple[dict[str, Any], ...] = Field(default=(), max_length=1_000)

@@ -39,7 +39,7 @@ class ToprungSearch(Searcher):  # type: ignore[misc]
         space: what is varied. None: the Tuner's `param_space`. A mapping with domains of Ray Tune, or the `parameters`
             of a Toprung spec, with conditions. Then also give `metric` and `mode` here if the Tuner has no param_space,
             because Tune hands them on only with it.
-        algorithm: tpe, random, qmc, gp, cmaes or grid.
+        algorithm: auto, tpe, gp, random, qmc, cmaes or grid.
         seed: the same seed and history give the same proposals; None: another each time.
         metric: the objective, if not in TuneConfig.
         mode: min or max, if not in TuneConfig.
@@ -56,7 +56,7 @@ class ToprungSearch(Searcher):  # type: ignore[misc]
         self,
         space: Mapping[str, Any] | None = None,
         *,
-        algorithm: str = "tpe",
+        algorithm: str = "auto",
         seed: int | None = None,
         metric: str | None = None,
         mode: str | None = None,

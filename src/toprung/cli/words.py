@@ -21,6 +21,7 @@ STATE_STYLES = {
     "failed": "red",
 }
 ALGORITHMS = {
+    "auto": "TPE/GP",
     "tpe": "TPE",
     "gp": "GP",
     "cmaes": "CMA-ES",

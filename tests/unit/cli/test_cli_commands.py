@@ -87,7 +87,7 @@ def test_a_missing_file(served: Served) -> None:
 def test_validate_asks_the_service(served: Served, spec: str) -> None:
     done = run("validate", spec)
     assert done.code == 0, done.err
-    assert "tiny · 9 trials · TPE + ASHA (stop, η = 3) · minimize val_loss" in done.out
+    assert "tiny · 9 trials · TPE/GP + ASHA (stop, η = 3) · minimize val_loss" in done.out
     assert "rung" in done.out
     assert run("validate", spec, "--json").json["service"] == served.url
 
@@ -102,7 +102,7 @@ def test_validate_states_the_worst_case_of_the_median_rule(tmp_path: Path) -> No
     path = tmp_path / "sweep.yaml"
     path.write_text(SPEC.replace("reduction_factor: 3", "min_samples: 4").replace("type: asha", "type: median"))
     done = run("validate", str(path), "--url", NOWHERE)
-    assert (done.code, "TPE + median stopping rule" in done.out, "at most 81 steps" in done.out) == (0, True, True)
+    assert (done.code, "TPE/GP + median stopping rule" in done.out, "at most 81 steps" in done.out) == (0, True, True)
 
 
 def test_no_service(spec: str) -> None:

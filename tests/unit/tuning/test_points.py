@@ -14,7 +14,7 @@ from toprung.tuning.search import Params, Search
 from toprung.tuning.spec import SweepSpec, dump_spec, parse_spec, spec_from
 from toprung.tuning.spec.space import flat
 
-ALGORITHMS = ["tpe", "random", "gp", "cmaes", "qmc"]
+ALGORITHMS = ["auto", "tpe", "random", "gp", "cmaes", "qmc"]
 
 PARAMETERS = {
     "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},

@@ -229,7 +229,7 @@ def test_reasons_are_counted_and_all_sweeps_named() -> None:
 # -- in a finite space
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "random", "qmc", "cmaes", "gp", "grid"])
+@pytest.mark.parametrize("algorithm", ["auto", "tpe", "random", "qmc", "cmaes", "gp", "grid"])
 def test_what_is_fully_known_is_not_tried_again_unless_it_is_a_point(algorithm: str) -> None:
     new = spec(FINITE, algorithm, points=[{"a": 3}], scheduler=ASHA)
     known = [trial(0.1, 9, params={"a": a}) for a in (1, 3)]
@@ -242,7 +242,7 @@ def test_what_is_fully_known_is_not_tried_again_unless_it_is_a_point(algorithm: 
     assert sorted(params["a"] for params in asked[1:3] if params is not None) == [2, 4]
     assert asked[3] is None
     assert "; 1 of the 4 configurations not tried again: the result is known" in told
-    assert (f"; {algorithm} does not learn from them" in told) == (algorithm not in ("tpe", "gp"))
+    assert (f"; {algorithm} does not learn from them" in told) == (algorithm not in ("auto", "tpe", "gp"))
 
 
 def test_a_region_that_failed_there_is_left_alone() -> None:

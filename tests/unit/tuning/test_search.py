@@ -16,7 +16,7 @@ from toprung.tuning.search import Params, Search
 from toprung.tuning.search.cube import Cube
 from toprung.tuning.spec import spec_from
 
-ALGORITHMS = ["tpe", "random", "gp", "cmaes", "qmc"]
+ALGORITHMS = ["auto", "tpe", "random", "gp", "cmaes", "qmc"]
 
 SPACE: dict[str, Any] = {
     "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
@@ -137,7 +137,7 @@ def test_too_few_scores_at_a_rung_do_not_count() -> None:
     assert statistics.median(asked[20:]) < 0.25
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "gp"])
+@pytest.mark.parametrize("algorithm", ["auto", "tpe", "gp"])
 def test_a_region_that_fails_is_left_alone(algorithm: str) -> None:
     search = search_of(algorithm, parameters=LINE, constraints=[])
     failures = []
@@ -213,7 +213,7 @@ def test_a_finite_space_bounds_the_sweep() -> None:
     assert num_trials(spec) == 12
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "random", "qmc", "gp"])
+@pytest.mark.parametrize("algorithm", ["auto", "tpe", "random", "qmc", "gp"])
 def test_a_search_brought_back_from_its_history_goes_on_as_it_would_have(algorithm: str) -> None:
     unbroken = search_of(algorithm, scheduler=ASHA)
     asked = run(unbroken, 20)

@@ -102,7 +102,7 @@ def test_what_is_left_out_has_a_default() -> None:
     spec = spec_from(minimal())
 
     assert (spec.name, spec.code, spec.concurrency) == (None, None, None)
-    assert (spec.search.algorithm, spec.search.seed) == ("tpe", None)
+    assert (spec.search.algorithm, spec.search.seed) == ("auto", None)
     assert spec.scheduler.type == "none"
     assert (spec.resources.cpu, spec.resources.gpu, spec.failures.max_retries) == (1.0, 0.0, 2)
     assert (spec.tracking.tensorboard, spec.tracking.wandb, spec.priority, spec.weight) == (True, None, 0, 1.0)

@@ -97,7 +97,7 @@ def write(answers: Answers, found: Findings) -> str:
         (f"metric: {{name: {scalar(answers.metric)}, goal: {answers.goal}}}", "as reported by a trial"),
         ("parameters:", ""),
         *parameter_lines(found, answers.max_t),
-        ("search: {algorithm: tpe, seed: 0}", "learns from the trials so far"),
+        ("search: {algorithm: auto, seed: 0}", "learns from the trials so far"),
         ("# trials are compared after 1, 3, 9 … reports; the weaker two thirds are stopped", ""),
         (f"scheduler: {asha}", "or type: median, none"),
         (f"budget: {{trials: {answers.trials}}}", "also wall_time_s, gpu_hours"),

@@ -32,6 +32,8 @@ _JITTER = 1e-6
 _KNOWN_NOISE = 0.01
 """Of the variance: added to the noise of the final values that `Kernel.deviation` takes for known."""
 _MAX_STEPS = 40
+_FAR = 4.0
+"""Standard deviations of the prior within which parameters are looked for."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Kernel:
         """The most probable kernel (maximum a posteriori) for scores (n,) of places (n, f) at levels (n,), from 0."""
         prior = _Prior(axes, num_levels)
         loss = prior.loss(places, levels, scores)
-        found = minimize(loss, prior.mean, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_STEPS})
+        found = minimize(
+            loss, prior.mean, jac=True, method="L-BFGS-B", bounds=prior.bounds, options={"maxiter": _MAX_STEPS}
+        )
         return prior.kernel(found.x)
 
     def expected(self, places: Array, levels: Levels, scores: Array) -> Callable[[Array], Array]:
@@ -129,6 +133,9 @@ class _Prior:
         ]
         self.mean = np.concatenate([np.full(size, mean) for size, mean, _ in parts])
         self._deviation = np.concatenate([np.full(size, deviation) for size, _, deviation in parts])
+        # a step of the search too far out, and the covariance can't be factored
+        far = _FAR * self._deviation
+        self.bounds = list(zip(self.mean - far, self.mean + far, strict=True))
         self._cuts = np.cumsum([size for size, _, _ in parts])[:-1]
 
     def kernel(self, theta: Array) -> Kernel:

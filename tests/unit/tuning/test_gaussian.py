@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from toprung.tuning.search.gaussian import Kernel, _Prior
@@ -85,3 +85,28 @@ def test_what_is_known_does_not_surprise_but_for_its_noise() -> None:
 
     assert by_level[TOP] < 0.15 < 0.7 < by_level[0] < 1.0
     assert kernel.deviation(there, np.array([TOP]))(far) == pytest.approx(1.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num_levels=st.integers(1, 4),
+    count=st.integers(2, 40),
+    dim=st.integers(1, 6),
+    alike=st.booleans(),
+    constant=st.sampled_from([None, 0.0, 3.0, 20.0]),
+)
+@example(seed=2560, num_levels=1, count=27, dim=5, alike=False, constant=20.0)
+def test_there_is_a_kernel_for_any_scores(
+    seed: int, num_levels: int, count: int, dim: int, alike: bool, constant: float | None
+) -> None:
+    """Also where all configurations are the same, or all scores: no sweep may end for that."""
+    rng = np.random.default_rng(seed)
+    places = np.repeat(rng.random((1, dim)), count, axis=0) if alike else rng.random((count, dim))
+    levels = rng.integers(num_levels, size=count)
+    scores = rng.standard_normal(count) if constant is None else np.full(count, constant)
+
+    kernel = Kernel.fit(places, levels, scores, np.arange(dim), num_levels)
+
+    assert np.isfinite(kernel.expected(places, levels, scores)(places)).all()
+    assert np.isfinite(kernel.deviation(places, levels)(places)).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,8 @@ _RESAMPLES = 1_000
 
 def ratio(curves: Curves, contender: str, baseline: str, setting: str, problem: str, part: float) -> float:
     """Mean regret after a part of the budget, to the baseline's after the same part."""
-    ours, theirs = curves[contender, setting, problem], curves[baseline, setting, problem]
-    mark = round(part * ours.shape[1]) - 1
-    return float((ours[:, mark].mean() + TINY) / (theirs[:, mark].mean() + TINY))
+    ours, theirs = (_after(curves[name, setting, problem], part) for name in (contender, baseline))
+    return float((ours.mean() + TINY) / (theirs.mean() + TINY))
 
 
 def mean_ratio(
@@ -32,18 +32,18 @@ def mean_ratio(
     The interval is that of the seeds alone: the percentile bootstrap (Efron 1979), in which contender and baseline keep
     the same seeds. Other problems would move the mean further than that.
     """
-    at = [
-        tuple(
-            curves[name, *place][:, round(part * curves[name, *place].shape[1]) - 1] for name in (contender, baseline)
-        )
-        for place in places
-    ]
+    at = [[_after(curves[name, *place], part) for name in (contender, baseline)] for place in places]
     seeds = len(at[0][0])
     draws = np.random.default_rng(0).integers(seeds, size=(_RESAMPLES, seeds))
     drawn = [np.log((ours[draws].mean(1) + TINY) / (theirs[draws].mean(1) + TINY)) for ours, theirs in at]
     low, high = np.exp(np.quantile(np.mean(drawn, axis=0), [0.025, 0.975]))
-    value = np.exp(np.mean([np.log((ours.mean() + TINY) / (theirs.mean() + TINY)) for ours, theirs in at]))
-    return float(value), float(low), float(high)
+    return geometric_mean(ratio(curves, contender, baseline, *place, part) for place in places), float(low), float(high)
+
+
+def _after(regrets: Array, part: float) -> Array:
+    """(seeds,) regret after a part of the budget."""
+    after: Array = regrets[:, round(part * regrets.shape[1]) - 1]
+    return after
 
 
 def part_to_final(curves: Curves, contender: str, baseline: str, setting: str, problem: str) -> float:

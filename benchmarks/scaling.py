@@ -5,8 +5,8 @@ good: the regret of the best configuration that was trained to the end (noise-fr
 averaged over four seeds, is as low; each contender against itself. Ideal is W. A full training takes its time however
 many there are: of a budget of B, speed-ups end at about B.
 
-    toprung stop, promote   a budget of 100 full trainings, up to 1,024 workers
-    all, with ray           a budget of 30, up to 64 workers, two problems: OptunaSearch asks too slowly for more
+    auto stop, auto promote  a budget of 100 full trainings, up to 1,024 workers
+    all, with ray            a budget of 30, up to 64 workers, two problems: OptunaSearch asks too slowly for more
 
 Latency: CPU time, on a free core the real time, of the calls that decide (a new trial or a paused one for a free
 worker; what becomes of a trial that reports) in a sweep of 500 workers, when 100, 1,000 and 10,000 trials have
@@ -45,7 +45,7 @@ from toprung.tuning.simulate import Strategy, simulate
 
 SETTING = "grace 3, η 3"
 PROBLEMS = ("mf-hartmann6-good", "curves-rosenbrock", "curves-sparse", "curve-prior-4d-3")
-TOPRUNG = ("toprung stop", "toprung promote")
+TOPRUNG = ("auto stop", "auto promote")
 SEEDS = range(4)
 """Of the sweeps over which a regret is averaged."""
 MARKS = (0.5, 0.75, 1.0)

@@ -22,7 +22,9 @@ from toprung.tuning.spec import (
     Parameter,
     SearchSpace,
 )
+from toprung.tuning.spec.parameters import Scalar
 from toprung.tuning.spec.parts import pointer
+from toprung.tuning.spec.space import allows, as_drawn
 from toprung.tuning.tune.arguments import checked, invalid
 
 Path = tuple[Any, ...]
@@ -208,17 +210,10 @@ def _at(config: Mapping[str, Any], path: Path) -> Any:
     return value
 
 
-def _possible(parameter: Parameter, code: Any, value: Any) -> Any:
-    match parameter.distribution:
-        case CategoricalParameter(choices=choices):
-            possible = code in choices
-        case IntParameter(low=low, high=high, step=step):
-            possible = isinstance(code, int) and low <= code <= high and (code - low) % (step or 1) == 0
-        case FloatParameter(low=low, high=high):
-            possible = isinstance(code, int | float) and low <= code <= high
-    if not possible:
+def _possible(parameter: Parameter, code: Any, value: Any) -> Scalar:
+    if not allows(parameter.distribution, code):
         raise ValueError(f"{parameter.name} can't be {value!r}")
-    return code
+    return as_drawn(parameter.distribution, code)
 
 
 def _first_line(error: ValueError) -> str:

@@ -129,18 +129,12 @@ class _Nearest:
 
     def __init__(self, spec: SweepSpec, configs: Sequence[Mapping[str, Any]]) -> None:
         self._cube = Cube(spec.space)
-        self._points = np.array([self._cube.encode(config) for config in configs])
+        self._places, _ = self._cube.embed(np.array([self._cube.encode(config) for config in configs]))
 
     def order(self, params: Mapping[str, Any]) -> npt.NDArray[np.intp]:
         """Indices, the nearest first."""
-        point = self._cube.encode(params)
-        apart = (self._points - point) ** 2
-        choices = self._cube.num_choices > 0
-        apart[:, choices] = self._points[:, choices] != point[choices]
-        active = ~np.isnan(self._points), ~np.isnan(point)
-        apart[~active[0] & ~active[1]] = 0.0
-        apart[active[0] != active[1]] = 1.0
-        return np.argsort(apart.sum(axis=1), kind="stable")
+        place, _ = self._cube.embed(self._cube.encode(params)[None, :])
+        return np.argsort(((self._places - place) ** 2).sum(axis=1), kind="stable")
 
 
 def read_csv(text: str, spec: SweepSpec) -> list[Recording]:

@@ -71,7 +71,7 @@ class Search:
     def ask(self, number: int) -> Params | None:
         """The configuration of trial `number`; None when a finite space has no more. The spec's points come first."""
         params = self._next_point(number)
-        if params is None and (self._size is None or len(self._tried | self._known) < self._size):
+        if params is None and (self._size is None or len(self._tried) + len(self._known) < self._size):
             params = self._propose(number)
         if params is not None:
             self.add(number, params)
@@ -83,6 +83,7 @@ class Search:
         self._history.open(number)
         if self._size is not None:
             self._tried.add(_key(params))
+            self._known.discard(_key(params))
         key = next((key for key, point in self._to_try.items() if _has(params, point)), None)
         if key is not None:
             del self._to_try[key]

@@ -35,10 +35,10 @@ _threads_are_open = False
 
 def prepare_runner() -> None:
     """Loads what nearly every trainable imports, as the runner imports the trainable too, and what a sweep uses."""
-    from toprung.tuning.run.rehearsal import rehearse  # noqa: PLC0415  workers load this module too
+    from toprung.tuning.run.warmup import warm_up  # noqa: PLC0415  workers load this module too
 
     importlib.import_module("torch")
-    rehearse()
+    warm_up()
 
 
 def start_worker() -> None:

@@ -9,7 +9,7 @@ from ray.tune import Callback, RunConfig, TuneConfig, Tuner
 from ray.tune.search import Searcher
 
 
-def rehearse() -> None:
+def warm_up() -> None:
     """Runs a sweep whose searcher has nothing to suggest."""
     with tempfile.TemporaryDirectory() as folder:
         Tuner(

@@ -71,7 +71,10 @@ def runner_of(service: psutil.Process) -> psutil.Process | None:
     """The process that drives the sweep, as bare Ray Tune's driver does."""
     for process in service.children(recursive=True):
         with suppress(psutil.Error):
-            if "RunnerActor" in process.cmdline()[0] and not (Path(process.cwd()) / ".toprung-spare").exists():
+            if (
+                "RunnerActor" in "".join(process.cmdline()[:1])
+                and not (Path(process.cwd()) / ".toprung-spare").exists()
+            ):
                 return process
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import httpx
+import psutil
 import pytest
 
 from toprung import Client
@@ -87,6 +89,21 @@ class Service:
 
 class Submit(Protocol):
     def __call__(self, trainable: str, *, folder: str = ..., wait: bool = ..., **changes: Any) -> SweepHandle: ...
+
+
+def processes_of(service: Service, actor: str, *, waiting: bool = False) -> list[psutil.Process]:
+    """The service's processes that are an actor of this class; Ray writes it into their title.
+
+    Args:
+        waiting: those that wait for a sweep; else the others.
+    """
+    found = []
+    for process in psutil.Process(service.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            if actor in "".join(process.cmdline()[:1]):
+                waits = (Path(process.cwd()) / ".toprung-spare").exists()
+                found += [process] if waits == waiting else []
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from tests.integration.conftest import HERE, Service, Submit, until
+from tests.integration.conftest import HERE, Service, Submit, processes_of, until
 from toprung.tuning.records import SweepState
 
 
@@ -36,19 +36,13 @@ def gone(process: psutil.Process) -> bool:
 
 def waiting(service: Service) -> Waiting | None:
     """None while they are still being made."""
-    found = {}
-    for process in all_of(service):
-        with contextlib.suppress(psutil.Error):
-            folder = Path(process.cwd())
-            if (folder / ".toprung-spare").exists():
-                found[process.cmdline()[0]] = process
-    if not {"ray::RunnerActor", "ray::IDLE"} <= found.keys():
-        return None
-    worker = found["ray::IDLE"]
-    # the last that it loads; it takes a trial before, but the tests are to see one that is ready
-    if not any("libtorch_python" in region.path for region in worker.memory_maps()):
-        return None
-    return Waiting(found["ray::RunnerActor"], worker, Path(worker.cwd()))
+    runners = processes_of(service, "ray::RunnerActor", waiting=True)
+    workers = processes_of(service, "ray::IDLE", waiting=True)
+    with contextlib.suppress(psutil.Error):
+        # the last that a worker loads; it takes a trial before, but the tests are to see one that is ready
+        if runners and workers and any("libtorch_python" in region.path for region in workers[0].memory_maps()):
+            return Waiting(runners[0], workers[0], Path(workers[0].cwd()))
+    return None
 
 
 @pytest.fixture
@@ -136,7 +130,7 @@ def test_a_killed_spare_harms_nobody(submit: Submit, spare: Waiting, victim: str
 
 
 def test_the_spare_of_a_killed_controller_is_let_go(service: Service, submit: Submit, spare: Waiting) -> None:
-    (controller,) = [p for p in all_of(service) if p.cmdline() and p.cmdline()[0].startswith("ray::ControllerActor")]
+    (controller,) = processes_of(service, "ray::ControllerActor")
 
     os.kill(controller.pid, signal.SIGKILL)
 
@@ -150,7 +144,7 @@ def test_the_spare_of_a_killed_controller_is_let_go(service: Service, submit: Su
 def test_a_sweep_that_a_spare_took_up_outlives_the_controller(service: Service, submit: Submit, spare: Waiting) -> None:
     sweep = submit("endless", budget={"wall_time_s": 25}, concurrency=1, wait=False)
     until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
-    (controller,) = [p for p in all_of(service) if p.cmdline() and p.cmdline()[0].startswith("ray::ControllerActor")]
+    (controller,) = processes_of(service, "ray::ControllerActor")
 
     os.kill(controller.pid, signal.SIGKILL)
 

@@ -38,7 +38,9 @@ class CmaEs:
                 waiting.append((trial, point))
             else:
                 reached, score = standing
-                self._study.tell(trial, math.atan(score) / math.pi - history.levels.index(reached))
+                # what can't be trained comes last, whatever level it is placed at
+                told = 1.0 if score == math.inf else math.atan(score) / math.pi - history.levels.index(reached)
+                self._study.tell(trial, told)
         trial = self._study.ask(self._axes)
         proposed = _point(trial, self._cube)
         self._asked = [*waiting, (trial, proposed[0])]

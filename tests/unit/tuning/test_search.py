@@ -240,6 +240,21 @@ def test_maximize_turns_the_goal() -> None:
     assert statistics.median(params["x"] for params in late if params is not None) > 0.75
 
 
+def test_cmaes_turns_from_what_fails_to_what_was_stopped_early() -> None:
+    square = {name: {"type": "float", "low": 0.0, "high": 1.0} for name in "xy"}
+    search = search_of("cmaes", parameters=square, constraints=[], scheduler=ASHA)
+    failures = []
+    for number in range(80):
+        params = search.ask(number)
+        assert params is not None
+        failures.append(params["x"] > 0.5)
+        if not failures[-1]:
+            search.observe(number, 1, params["y"])
+        search.tell(number, TrialState.FAILED if failures[-1] else TrialState.PRUNED)
+
+    assert sum(failures[-30:]) < 10
+
+
 def test_failed_and_unknown_trials_are_taken_note_of_quietly() -> None:
     search = search_of()
     search.ask(0)

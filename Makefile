@@ -5,6 +5,8 @@ BIN = $(VENV)/bin
 EXTRAS = server,postgres,dev
 # pytest's arguments, e.g. make test ARGS="-k asha"
 ARGS ?=
+# packages are installed without byte code: unless Python may keep it, each process compiles PyTorch and Ray anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test test-unit lint format wheel clean
 

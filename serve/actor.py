@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from toprung.tuning.past import Past
     from toprung.tuning.prior import PriorSweep
     from toprung.tuning.records import Batch
 
@@ -38,6 +39,11 @@ class ControllerActor:
     def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
         """What a sweep may learn from earlier ones: their trials, with the objective at these steps."""
         return self._controller.prior_sweeps(sweep_ids, steps)
+
+    def past(self, sweep_id: str, steps: Sequence[int] | None) -> Past:
+        """What is known of a sweep that a runner takes up, with the objective at these steps; None: at all."""
+        past: Past = self._controller.past(sweep_id, steps)
+        return past
 
     def ping(self) -> None:
         """Returns when the actor is there."""

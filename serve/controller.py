@@ -1,7 +1,7 @@
 """The controller: one detached, named actor on the head node, which starts runners and writes what they send.
 
 It owns no truth. On every start it reads the store and takes up what it finds: queued sweeps are started, running ones
-are watched through their named runner, and a running sweep whose runner is gone ends as failed.
+are watched through their named runner, and one whose runner is gone gets a new one, which goes on from the store.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from toprung.errors import Conflict
 from toprung.serve.home import Home
 from toprung.serve.runners import Runners
 from toprung.serve.store import Store
+from toprung.tuning.past import Past
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 HEAD = {"node:__internal_head__": 0.001}
 """Resource that only the head node has: the store's file and the logs lie there."""
 
+_CANCELLED = "cancelled by the user"
 _TICK_S = 0.1
 _STOP_GRACE_S = 20.0
 """A runner that has not ended by then after a cancel is killed: its trials may hang."""
@@ -37,6 +39,8 @@ _IDLE_S = 1.0
 """So long after the last sweep, and not before the service answers, a spare runner is made."""
 _MAX_RUNNING = 8
 """Sweeps that run at once; each costs a process of about 300 MB. The others wait in the queue."""
+_MAX_DEATHS = 3
+"""Runners of a sweep that die without a result in between; what kills them won't go away."""
 
 
 @dataclass
@@ -48,6 +52,14 @@ class _Watched:
     stop_asked_at: float | None = None
 
 
+@dataclass
+class _Deaths:
+    """Of a sweep's runners since its last result."""
+
+    num_results: int
+    count: int = 0
+
+
 class Controller:
     """Starts, watches and stops runners. Lives in `toprung.serve.actor`."""
 
@@ -57,6 +69,7 @@ class Controller:
         self._runners = Runners(self._home, wait_for_resources=wait_for_resources)
         self._busy_at = time.monotonic()
         self._watched: dict[str, _Watched] = {}
+        self._deaths: dict[str, _Deaths] = {}
         self._logs = _Logs(self._home)
         self._stopping = threading.Event()
         self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
@@ -75,6 +88,10 @@ class Controller:
     def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
         """What a sweep may learn from earlier ones: their trials, with the objective at these steps."""
         return [self._store.prior_sweep(sweep_id, steps) for sweep_id in sweep_ids]
+
+    def past(self, sweep_id: str, steps: Sequence[int] | None) -> Past:
+        """What is known of a sweep that a runner takes up, with the objective at these steps; None: at all."""
+        return self._store.past(sweep_id, steps)
 
     # ---- called by the service
 
@@ -122,6 +139,10 @@ class Controller:
             self._store.set_sweep_state(sweep.id, SweepState.RUNNING)
         except Conflict:  # cancelled in between
             return
+        self._run_sweep(sweep)
+
+    def _run_sweep(self, sweep: Sweep) -> None:
+        """A new runner for the sweep: it begins, or goes on where the last one was lost."""
         try:
             actor = self._runners.start(sweep)
         except Exception as error:  # e.g. a package that was deleted
@@ -133,7 +154,7 @@ class Controller:
     def _watch(self, sweep: Sweep) -> None:
         watched = self._watched.get(sweep.id) or self._find(sweep)
         if watched is None:
-            self._end(sweep.id, SweepState.FAILED, "its runner was gone when the service came back", lost=True)
+            self._lost(sweep, "was gone when the service came back")
             return
         if ray.wait([watched.outcome], timeout=0)[0]:
             self._finish(sweep, watched)
@@ -152,21 +173,39 @@ class Controller:
         try:
             state, reason = ray.get(watched.outcome)
         except RayActorError as error:
-            logger.warning("the runner of %s died: %s", sweep.id, error)
-            state, reason, lost = SweepState.FAILED, "its runner died; what its trials reported is kept", True
+            self._runners.release(sweep.id, watched.actor)
+            self._lost(sweep, _brief(error))
+            return
         except RayError as error:  # the runner's environment could not be made
-            state, reason, lost = SweepState.FAILED, f"its environment could not be made: {_brief(error)}", False
-        else:
-            lost = False
+            state, reason = SweepState.FAILED, f"its environment could not be made: {_brief(error)}"
         if sweep.cancel_requested:
-            state, reason = SweepState.CANCELLED, "cancelled by the user"
-        self._end(sweep.id, state, reason, lost=lost)
+            state, reason = SweepState.CANCELLED, _CANCELLED
+        self._end(sweep.id, state, reason)
         self._runners.release(sweep.id, watched.actor)
+
+    def _lost(self, sweep: Sweep, how: str) -> None:
+        """A running sweep has no runner any more: it gets another, unless its runners die of the sweep itself."""
+        logger.warning("the runner of %s is lost: %s", sweep.id, how)
+        self._watched.pop(sweep.id, None)
+        if sweep.cancel_requested:
+            self._end(sweep.id, SweepState.CANCELLED, _CANCELLED)
+            return
+        deaths = self._deaths.get(sweep.id)
+        if deaths is None or deaths.num_results < sweep.num_results:
+            deaths = self._deaths[sweep.id] = _Deaths(sweep.num_results)
+        deaths.count += 1
+        if deaths.count >= _MAX_DEATHS:
+            reason = (
+                f"its runner died {_MAX_DEATHS} times without a result in between; what its trials reported is kept"
+            )
+            self._end(sweep.id, SweepState.FAILED, reason, lost=True)
+            return
+        self._run_sweep(sweep)
 
     def _cancel(self, sweep_id: str, watched: _Watched) -> None:
         if watched.stop_asked_at is None:
             watched.stop_asked_at = time.monotonic()
-            watched.actor.stop.remote("cancelled by the user")
+            watched.actor.stop.remote(_CANCELLED)
         elif time.monotonic() - watched.stop_asked_at > _STOP_GRACE_S:
             logger.warning("the runner of %s did not stop in %.0f s and is killed", sweep_id, _STOP_GRACE_S)
             ray.kill(watched.actor)
@@ -175,6 +214,7 @@ class Controller:
         failure = Failure(kind=FailureKind.NODE_LOST, message=reason or "its runner is gone") if lost else None
         self._store.set_sweep_state(sweep_id, state, reason, failure=failure)
         self._watched.pop(sweep_id, None)
+        self._deaths.pop(sweep_id, None)
 
     def _end_all(self, reason: str) -> None:
         """Running trials are told to stop, so that their best results and checkpoints are kept."""

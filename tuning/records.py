@@ -201,6 +201,8 @@ class Trial(Record):
     failure: Failure | None = None
     checkpoint: CheckpointRef | None = None
     """The best checkpoint that is kept."""
+    resume_from: CheckpointRef | None = None
+    """The last checkpoint, from which the next attempt would go on; None once the trial has ended."""
     node: str | None = None
     created_at: UtcTime
     started_at: UtcTime | None = None

@@ -24,6 +24,7 @@ class Standing:
     step: int
     gpu_hours: float
     checkpoint_step: int
+    resume_step: int
 
     def passed_by(self, trial: Trial) -> bool:
         """Whether `trial` is news. What was sent again, or overtaken on its way, is not."""
@@ -40,21 +41,24 @@ _PHASES = {TrialState.RUNNING: 0, TrialState.PAUSED: 1, TrialState.PENDING: 2}
 def _place(standing: Standing) -> tuple[float, ...]:
     """Places of one trial in the order of time: an attempt runs, may pause, waits for the next one or is finished."""
     phase = 3 if standing.state.finished else _PHASES[standing.state]
-    return standing.attempt, phase, standing.step, standing.gpu_hours, standing.checkpoint_step
+    saved = standing.checkpoint_step, standing.resume_step
+    return standing.attempt, phase, standing.step, standing.gpu_hours, *saved
 
 
 def standing_of(trial: Trial) -> Standing:
-    checkpoint_step = trial.checkpoint.step if trial.checkpoint else 0
-    return Standing(trial.attempt, trial.state, trial.step, trial.gpu_hours, checkpoint_step)
+    saved = [reference.step if reference else 0 for reference in (trial.checkpoint, trial.resume_from)]
+    return Standing(trial.attempt, trial.state, trial.step, trial.gpu_hours, *saved)
 
 
 def standings(connection: Connection, sweep_id: str, numbers: Iterable[int]) -> dict[int, Standing]:
     """Those of the trials that are stored."""
-    query = select(
-        trials.c.number, trials.c.attempt, trials.c.state, trials.c.step, trials.c.gpu_hours, trials.c.checkpoint_step
-    ).where(trials.c.sweep_id == sweep_id, trials.c.number.in_(set(numbers)))
+    names = ("number", "attempt", "state", "step", "gpu_hours", "checkpoint_step", "resume_step")
+    query = select(*(trials.c[name] for name in names))
+    query = query.where(trials.c.sweep_id == sweep_id, trials.c.number.in_(set(numbers)))
     return {
-        row.number: Standing(row.attempt, TrialState(row.state), row.step, row.gpu_hours, row.checkpoint_step or 0)
+        row.number: Standing(
+            row.attempt, TrialState(row.state), row.step, row.gpu_hours, row.checkpoint_step or 0, row.resume_step or 0
+        )
         for row in connection.execute(query)
     }
 

@@ -64,13 +64,18 @@ def trial_of(row: Row[Any]) -> Trial:
         metrics=from_json(row.metrics),
         reason=row.reason,
         failure=None if row.failure is None else Failure.model_validate_json(row.failure),
-        checkpoint=None if row.checkpoint is None else CheckpointRef.model_validate_json(row.checkpoint),
+        checkpoint=_checkpoint(row.checkpoint),
+        resume_from=_checkpoint(row.resume_from),
         node=row.node,
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
         gpu_hours=row.gpu_hours,
     )
+
+
+def _checkpoint(text: str | None) -> CheckpointRef | None:
+    return None if text is None else CheckpointRef.model_validate_json(text)
 
 
 def prior_trial_of(row: Row[Any], values: dict[int, float]) -> PriorTrial:
@@ -107,6 +112,8 @@ def trial_row(trial: Trial, goal: str) -> dict[str, Any]:
         "failure": None if trial.failure is None else to_text(trial.failure),
         "checkpoint": None if trial.checkpoint is None else to_text(trial.checkpoint),
         "checkpoint_step": None if trial.checkpoint is None else trial.checkpoint.step,
+        "resume_from": None if trial.resume_from is None else to_text(trial.resume_from),
+        "resume_step": None if trial.resume_from is None else trial.resume_from.step,
         "node": trial.node,
         "created_at": trial.created_at,
         "started_at": trial.started_at,

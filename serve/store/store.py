@@ -17,6 +17,7 @@ from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
 from toprung.serve.store.tables import cursors
 from toprung.serve.store.trials import TrialOrder
+from toprung.tuning.past import Past
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import (
     Batch,
@@ -262,6 +263,15 @@ class Store:
         """
         with self._database.read() as connection:
             return trials.prior(connection, sweeps.get(connection, sweep_id), steps)
+
+    def past(self, sweep_id: str, steps: Collection[int] | None) -> Past:
+        """A sweep as a runner takes it up, with the objective at these steps; None: at all.
+
+        Raises:
+            NotFound: there is no such sweep.
+        """
+        with self._database.read() as connection:
+            return trials.past(connection, sweeps.get(connection, sweep_id), steps)
 
     def get_cursor(self, name: str) -> int:
         """How far a reader has come, by its own word; 0 at first."""

@@ -163,6 +163,7 @@ def _finished(trial: Trial, reason: str, failure: Failure | None) -> Trial:
             "state": TrialState.FAILED if failed else TrialState.CANCELLED,
             "reason": failure.message if failed and failure else reason,
             "failure": failure if failed else None,
+            "resume_from": None,
             "ended_at": utc_now(),
         }
     )

@@ -120,6 +120,8 @@ trials = Table(
     Column("failure", Text),
     Column("checkpoint", Text),
     Column("checkpoint_step", BigInteger),
+    Column("resume_from", Text),
+    Column("resume_step", BigInteger),
     Column("node", Words),
     Column("created_at", Utc, nullable=False),
     Column("started_at", Utc),

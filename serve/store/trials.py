@@ -14,8 +14,9 @@ from toprung.serve.store.progress import ranked
 from toprung.serve.store.rows import decision_of, prior_trial_of, result_of, trial_of
 from toprung.serve.store.sweeps import no_sweep
 from toprung.serve.store.tables import decisions, results, sweeps, trials
+from toprung.tuning.past import Past, Reported
 from toprung.tuning.prior import PriorSweep
-from toprung.tuning.records import Decision, MetricValue, Page, Result, Sweep, Trial, TrialState
+from toprung.tuning.records import Decision, MetricValue, Page, Result, Sweep, Trial, TrialState, utc_now
 
 TrialOrder = Literal["number", "value"]
 
@@ -112,9 +113,9 @@ def prior(connection: Connection, sweep: Sweep, steps: Collection[int]) -> Prior
     query = select(results.c.number, results.c.step, results.c.metrics)
     query = query.where(results.c.sweep_id == sweep.id, results.c.step.in_(steps))
     for row in connection.execute(query) if steps else ():
-        value = from_json(row.metrics).get(sweep.spec.metric.name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            values.setdefault(row.number, {})[row.step] = float(value)
+        value = _objective(row.metrics, sweep)
+        if value is not None:
+            values.setdefault(row.number, {})[row.step] = value
     columns = (
         trials.c[name] for name in ("number", "state", "params", "config", "failure", "step", "value", "best_step")
     )
@@ -122,6 +123,35 @@ def prior(connection: Connection, sweep: Sweep, steps: Collection[int]) -> Prior
     return PriorSweep(
         name=sweep.name, spec=sweep.spec, trials=[prior_trial_of(row, values.get(row.number, {})) for row in rows]
     )
+
+
+def past(connection: Connection, sweep: Sweep, steps: Collection[int] | None) -> Past:
+    query = select(trials).where(trials.c.sweep_id == sweep.id).order_by(trials.c.number)
+    known = [trial_of(row) for row in connection.execute(query)]
+    saved = [
+        (trial.number, reference.step)
+        for trial in known
+        if not trial.state.finished
+        for reference in (trial.checkpoint, trial.resume_from)
+        if reference is not None
+    ]
+    columns = (results.c[name] for name in ("number", "step", "metrics", "reported_at", "time_total_s"))
+    of_sweep = select(*columns).where(results.c.sweep_id == sweep.id).order_by(results.c.id)
+    if steps is not None:
+        of_sweep = of_sweep.where(results.c.step.in_(steps) | tuple_(results.c.number, results.c.step).in_(saved))
+    reported = []
+    for row in connection.execute(of_sweep):
+        value = _objective(row.metrics, sweep)
+        reported.append(Reported(row.number, row.step, value, row.reported_at, row.time_total_s))
+    query = select(decisions).where(decisions.c.sweep_id == sweep.id).order_by(decisions.c.id)
+    decided = [decision_of(row) for row in connection.execute(query)]
+    started = sweep.started_at or utc_now()
+    return Past(trials=known, reported=reported, decisions=decided, elapsed_s=(utc_now() - started).total_seconds())
+
+
+def _objective(metrics: str, sweep: Sweep) -> float | None:
+    value = from_json(metrics).get(sweep.spec.metric.name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def check_sweep(connection: Connection, sweep_id: str) -> None:

@@ -83,20 +83,6 @@ def test_resources_that_no_node_has_are_named(submit: Submit) -> None:
     assert "no node of this cluster can hold a trial: it asks for accelerator_type:H100" in (sweep.record.reason or "")
 
 
-def test_a_killed_runner_ends_its_sweep(service: Service, submit: Submit) -> None:
-    sweep = submit("endless", wait=False)
-    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
-    (runner,) = processes_of(service, "RunnerActor")
-
-    os.kill(runner.pid, signal.SIGKILL)
-
-    record = sweep.wait(timeout_s=60, progress=False)
-    assert record.state is SweepState.FAILED
-    assert "its runner died" in (record.reason or "")
-    assert all(t.state.finished for t in sweep.trials())
-    assert record.num_results >= 1
-
-
 def test_events_tell_the_whole_story_once(submit: Submit) -> None:
     sweep = submit("good", budget={"trials": 3}, scheduler={"type": "none", "max_t": 4}, wait=False)
 

@@ -1,33 +1,22 @@
-"""Thin adapters that fit search, early stopping and recording to Ray Tune's own interfaces.
-
-Tune calls all of them from one loop, in this order for a result: stopper, scheduler, callback.
-"""
+"""Thin adapters that fit search and early stopping to Ray Tune's own interfaces."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
-import ray
-from ray import cloudpickle
-from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from toprung.tuning.records import Action, CheckpointRef, Decision, Failure, FailureKind, TrialState, utc_now
-from toprung.tuning.run.failure import failure_of
+from toprung.tuning.records import Action, Decision, TrialState
+from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.ledger import Ledger
-from toprung.tuning.run.metrics import metrics_of, objective_failure, scalar
+from toprung.tuning.run.metrics import objective_failure, scalar
 from toprung.tuning.run.trainable import IDENTITY, can_go_on_later
+from toprung.tuning.run.verdict import Verdict, target_reached, verdict_of
 from toprung.tuning.schedule import Scheduler
 from toprung.tuning.search import Search
-
-logger = logging.getLogger(__name__)
-
-Verdict = tuple[TrialState, str | None, Failure | None]
-"""How a trial ends: its state, the reason in words, the failure."""
 
 
 def number_of(trial: TuneTrial) -> int:
@@ -41,10 +30,17 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     Args:
         share: how many trials the sweep may run at the moment.
         num_trials: how many it has in all; None while only time bounds it.
+        comeback: trials of an earlier runner, which come first.
     """
 
     def __init__(
-        self, ledger: Ledger, search: Search, rule: Scheduler, share: Callable[[], int], num_trials: int | None
+        self,
+        ledger: Ledger,
+        search: Search,
+        rule: Scheduler,
+        share: Callable[[], int],
+        num_trials: int | None,
+        comeback: Comeback,
     ) -> None:
         metric = ledger.spec.metric
         super().__init__(metric=metric.name, mode="min" if metric.goal == "minimize" else "max")
@@ -54,6 +50,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._rule = rule
         self._share = share
         self._num_trials = num_trials
+        self._comeback = comeback
 
     @property
     def exhausted(self) -> bool:
@@ -67,19 +64,27 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         ledger = self._ledger
-        number = ledger.num_trials
-        if ledger.stop_reason is not None or self.exhausted:
+        if ledger.stop_reason is not None:
+            return Searcher.FINISHED
+        if self._comeback:
+            return self._config(self._comeback.next())
+        if self.exhausted:
             return Searcher.FINISHED
         # a paused trial that may go on comes before a new one
         if not self.has_place or self._rule.next_up() is not None:
             return None
+        number = ledger.num_trials
         params = self._search.ask(number)
         if params is None:
             self._ended = True
             return Searcher.FINISHED
-        config = ledger.spec.space.config(params)
-        ledger.open(number, params, config, self._rule.bracket(number))
-        return {**config, IDENTITY: {"number": number, "attempt": 1}}
+        ledger.open(number, params, ledger.spec.space.config(params), self._rule.bracket(number))
+        return self._config(number)
+
+    def _config(self, number: int) -> dict[str, Any]:
+        trial = self._ledger[number]
+        config = self._ledger.spec.space.config(trial.params)
+        return {**config, IDENTITY: {"number": number, "attempt": trial.attempt + 1}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the recorder tells the search, it knows how the trial ended."""
@@ -96,15 +101,23 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
 
     Args:
         pausable: whether trials can be resumed; None: if they report checkpoints.
+        comeback: trials of an earlier runner, which bring their checkpoints.
 
     Attributes:
         verdicts: by trial number, how a trial that was stopped here ends.
     """
 
     def __init__(
-        self, ledger: Ledger, search: Search, rule: Scheduler, searcher: SweepSearcher, pausable: bool | None
+        self,
+        ledger: Ledger,
+        search: Search,
+        rule: Scheduler,
+        searcher: SweepSearcher,
+        pausable: bool | None,
+        comeback: Comeback,
     ) -> None:
         super().__init__()
+        self._comeback = comeback
         self._ledger = ledger
         self._search = search
         self._rule = rule
@@ -115,6 +128,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._trials[number_of(trial)] = trial
+        self._comeback.enter(number_of(trial), trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._forget(trial)
@@ -140,21 +154,18 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         if decision is not None:
             self._ledger.decided(decision)
         if spec.metric.reached(value):
-            self._ledger.stop(f"the target {spec.metric.target:g} was reached by trial {number} at step {step}")
-            return self._stop(number, (TrialState.COMPLETED, f"reached the target {spec.metric.target:g}", None))
-        max_t = spec.scheduler.max_t
-        if max_t is not None and step >= max_t:
-            return self._stop(number, (TrialState.COMPLETED, f"reached max_t, {max_t} steps", None))
-        if decision is None or decision.action is Action.PROMOTE:
-            return str(TrialScheduler.CONTINUE)
-        if decision.action is Action.PAUSE:
+            self._ledger.stop(target_reached(spec, number, step))
+        verdict = verdict_of(spec, self._rule, step, value, decision)
+        if verdict is not None:
+            return self._stop(number, verdict)
+        if decision is not None and decision.action is Action.PAUSE:
             self._ledger.paused(number, self._rule.in_words(decision))
             return str(TrialScheduler.PAUSE)
-        return self._stop(number, (TrialState.PRUNED, self._rule.in_words(decision), None))
+        return str(TrialScheduler.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""
-        if self._ledger.stop_reason is not None or not self._searcher.has_place:
+        if self._comeback or self._ledger.stop_reason is not None or not self._searcher.has_place:
             return None
         if self._searcher.exhausted:
             self._rule.no_more_trials()
@@ -205,111 +216,3 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
     def _stop(self, number: int, verdict: Verdict) -> str:
         self.verdicts[number] = verdict
         return str(TrialScheduler.STOP)
-
-
-class SweepStopper(Stopper):  # type: ignore[misc]
-    """Ends the experiment once the ledger has a reason for it."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        self._ledger.check_budget()
-        return self._ledger.stop_reason is not None
-
-
-class Recorder(Callback):  # type: ignore[misc]
-    """Writes what happens to trials into the ledger, tells the search how they ended, removes checkpoints not kept."""
-
-    def __init__(self, ledger: Ledger, search: Search, scheduler: SweepScheduler) -> None:
-        self._ledger = ledger
-        self._search = search
-        self._scheduler = scheduler
-        self._kept: dict[int, ray.tune.Checkpoint] = {}
-
-    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._ledger.started(number_of(trial))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
-    ) -> None:
-        self._ledger.reported(
-            number_of(trial),
-            step=int(result["training_iteration"]),
-            metrics=metrics_of(result),
-            time_total_s=float(result.get("time_total_s", 0.0)),
-            at=utc_now(),
-            node=result.get("hostname"),
-        )
-
-    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        failure = failure_of(_error_of(trial))
-        identity = trial.config[IDENTITY]
-        self._ledger.lost_attempt(
-            identity["number"], f"attempt {identity['attempt']} failed: {failure.message}; tried again"
-        )
-        identity["attempt"] += 1
-
-    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._end(trial, (TrialState.FAILED, None, failure_of(_error_of(trial))))
-
-    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        number = number_of(trial)
-        verdict = self._scheduler.verdicts.pop(number, None)
-        self._end(trial, verdict or self._returned(number))
-
-    def on_experiment_end(self, trials: list[TuneTrial], **info: Any) -> None:
-        """Trials that ran when the sweep was stopped: Tune ends them without a word, but their best may be the best."""
-        for trial in trials:
-            if not self._ledger[number_of(trial)].state.finished:
-                reason = f"the sweep ended: {self._ledger.stop_reason or 'it was stopped'}"
-                self._end(trial, (TrialState.CANCELLED, reason, None))
-
-    def _returned(self, number: int) -> Verdict:
-        step = self._ledger[number].step
-        if step == 0:
-            name = self._ledger.spec.metric.name
-            message = f"returned without a report; call ray.tune.report({{{name!r}: …}}) at least once"
-            return TrialState.FAILED, None, Failure(kind=FailureKind.USER_ERROR, message=message)
-        return TrialState.COMPLETED, f"returned by itself after step {step}", None
-
-    def _end(self, trial: TuneTrial, verdict: Verdict) -> None:
-        state, reason, failure = verdict
-        number = number_of(trial)
-        manager = trial.run_metadata.checkpoint_manager
-        best, latest = manager.best_checkpoint_result, manager.latest_checkpoint_result
-        reference = None
-        if best is not None:
-            self._kept[number] = best.checkpoint
-            reference = CheckpointRef(step=int(best.metrics["training_iteration"]), path=best.checkpoint.path)
-        if latest is not None and latest is not best:
-            _remove(latest.checkpoint)
-        for other in self._ledger.ended(number, state, reason=reason, failure=failure, checkpoint=reference):
-            _remove(self._kept.pop(other))
-        self._search.tell(number, _told(state, failure))
-
-
-def _told(state: TrialState, failure: Failure | None) -> TrialState:
-    """What the search is told: a lost node says nothing about a configuration."""
-    return TrialState.CANCELLED if failure is not None and failure.kind.lost else state
-
-
-def _error_of(trial: TuneTrial) -> BaseException | None:
-    """What an attempt died of; None if it left nothing that can be read.
-
-    From the runner's own folder: `Trial.get_pickled_error` looks in the storage, where it comes with a later sync.
-    """
-    try:
-        with open(trial.pickled_error_file, "rb") as file:
-            error: BaseException = cloudpickle.load(file)
-    except Exception as unreadable:  # no file, or an exception class that can't be unpickled
-        logger.warning("trial %s left no readable exception: %s", number_of(trial), unreadable)
-        return None
-    return error
-
-
-def _remove(checkpoint: ray.tune.Checkpoint) -> None:
-    checkpoint.filesystem.delete_dir(checkpoint.path)

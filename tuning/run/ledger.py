@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +54,7 @@ class Ledger:
         self._decisions: list[Decision] = []
         self._warnings: list[str] = []
         self._dropped: list[int] = []
+        self._obsolete: list[CheckpointRef] = []
         self._kept: list[tuple[float, int]] = []
         self._running_since: dict[int, float] = {}
         self._gpu_s = 0.0
@@ -63,7 +64,31 @@ class Ledger:
         """Tune pickles what it is given, before it starts, for a restore that we never ask for: a copy is empty."""
         return Ledger, (self.sweep_id, self.spec)
 
+    def take_up(self, trials: Iterable[Trial], elapsed_s: float) -> None:
+        """Trials of the sweep's last runner, before the first of this one.
+
+        Those that had a worker wait for their next attempt.
+
+        Args:
+            trials: by number, all of them.
+            elapsed_s: since the sweep was started.
+        """
+        with self._lock:
+            self._started_at -= elapsed_s
+            for trial in trials:
+                self._trials[trial.number] = trial
+                self._gpu_s += trial.gpu_hours * 3600
+                if trial.state.finished and trial.checkpoint is not None:
+                    self._keep_best(trial.number, eligible=True)
+                elif trial.state is TrialState.RUNNING:
+                    self.lost_attempt(trial.number, f"attempt {trial.attempt} was lost with the sweep's runner")
+                elif trial.state is TrialState.PENDING:
+                    self._live.add(trial.number)
+
     # ---- trials
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(list(self._trials.values()))
 
     def __getitem__(self, number: int) -> Trial:
         return self._trials[number]
@@ -137,6 +162,9 @@ class Ledger:
     ) -> None:
         """A result; its objective, if finite, may be the trial's best so far."""
         with self._lock:
+            if number in self._running_since:
+                self._charge(number)
+                self._running_since[number] = self._clock()
             trial = self._trials[number]
             self._results.append(
                 Result(
@@ -154,6 +182,13 @@ class Ledger:
                 changes |= {"value": float(value), "best_step": step}
             self._update(number, **changes)
 
+    def saved(self, number: int, best: CheckpointRef, last: CheckpointRef) -> None:
+        """A running trial's checkpoints have changed."""
+        with self._lock:
+            trial = self._trials[number]
+            self._forget_checkpoints(trial.checkpoint, trial.resume_from, but={best, last})
+            self._update(number, checkpoint=best, resume_from=last)
+
     def decided(self, decision: Decision) -> None:
         with self._lock:
             self._decisions.append(decision)
@@ -165,25 +200,25 @@ class Ledger:
         *,
         reason: str | None = None,
         failure: Failure | None = None,
-        checkpoint: CheckpointRef | None = None,
-    ) -> list[int]:
-        """A trial's end. Returns the numbers of the trials whose checkpoint is to be removed; maybe this one's own."""
+    ) -> None:
+        """A trial's end. Its best checkpoint is kept if it is one of the best of the sweep."""
         with self._lock:
             self._charge(number)
             self._live.discard(number)
-            evicted: list[int] = []
-            if checkpoint is not None:
-                evicted = self._keep_best(number, eligible=state is not TrialState.FAILED)
+            best, last = self._trials[number].checkpoint, self._trials[number].resume_from
+            evicted = self._keep_best(number, eligible=state is not TrialState.FAILED) if best is not None else []
+            self._forget_checkpoints(last, but={best})
+            self._forget_checkpoints(*(self._trials[other].checkpoint for other in evicted))
             self._update(
                 number,
                 state=state,
                 reason=reason,
                 failure=failure,
-                checkpoint=None if number in evicted else checkpoint,
+                checkpoint=None if number in evicted else best,
+                resume_from=None,
                 ended_at=utc_now(),
             )
             self._dropped.extend(other for other in evicted if other != number)
-            return evicted
 
     # ---- the sweep's end
 
@@ -224,8 +259,11 @@ class Ledger:
         with self._lock:
             self._warnings.append(message)
 
-    def take(self) -> Batch | None:
-        """What has come since the last call; None when there is nothing."""
+    def take(self) -> tuple[Batch, list[CheckpointRef]] | None:
+        """What has come since the last call, and the checkpoints that nobody needs once it is stored.
+
+        None when there is nothing.
+        """
         with self._lock:
             if not (self._changed or self._results or self._decisions or self._warnings or self._dropped):
                 return None
@@ -237,9 +275,10 @@ class Ledger:
                 dropped_checkpoints=self._dropped,
                 warnings=self._warnings,
             )
+            obsolete = self._obsolete
             self._changed = set()
-            self._results, self._decisions, self._warnings, self._dropped = [], [], [], []
-            return batch
+            self._results, self._decisions, self._warnings, self._dropped, self._obsolete = [], [], [], [], []
+            return batch, obsolete
 
     # ---- inside
 
@@ -253,10 +292,13 @@ class Ledger:
     def _update(self, number: int, **changes: Any) -> None:
         self._put(self._trials[number].model_copy(update=changes))
 
+    def _forget_checkpoints(self, *old: CheckpointRef | None, but: Container[CheckpointRef | None] = ()) -> None:
+        self._obsolete.extend(dict.fromkeys(checkpoint for checkpoint in old if checkpoint and checkpoint not in but))
+
     def _charge(self, number: int) -> None:
         """Closes the account of the running attempt."""
         since = self._running_since.pop(number, None)
-        if since is None:
+        if since is None or not self.spec.resources.gpu:
             return
         gpu_s = (self._clock() - since) * self.spec.resources.gpu
         self._gpu_s += gpu_s

@@ -25,18 +25,23 @@ from ray.tune import (
     Tuner,
     with_resources,
 )
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.registry import register_trainable
 
 from toprung.errors import InvalidSpec
+from toprung.tuning.past import bring_back, steps_needed
 from toprung.tuning.plan import compared_at, decided_at, num_trials
 from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
-from toprung.tuning.run.adapters import Recorder, SweepScheduler, SweepSearcher, SweepStopper
+from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
+from toprung.tuning.run.checkpoints import Checkpoints
+from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.pace import Pace
+from toprung.tuning.run.recorder import Recorder, SweepStopper
 from toprung.tuning.run.resources import bundle, missing, slots
 from toprung.tuning.run.service import Service
-from toprung.tuning.run.trainable import can_be_resumed, host, load
+from toprung.tuning.run.trainable import IDENTITY, can_be_resumed, host, load
 from toprung.tuning.schedule import scheduler_of
 from toprung.tuning.search import Search
 from toprung.tuning.spec import Resources, SweepSpec
@@ -65,6 +70,7 @@ class Runner:
         self._ledger = Ledger(sweep_id, spec)
         self._spec = spec
         self._storage_path = storage_path
+        self._checkpoints = Checkpoints(storage_path)
         self._service = service
         self._wait = wait_for_resources
         self._outcome: tuple[SweepState, str | None] | None = None
@@ -110,9 +116,14 @@ class Runner:
             priors = self._service.prior_sweeps(spec.search.prior, steps_of_interest(spec))
             self._ledger.warn(learn(search, spec, priors))
         rule = scheduler_of(spec.scheduler, spec.metric.goal, seeded.seed)
-        count = num_trials(spec)
-        searcher = SweepSearcher(self._ledger, search, rule, _share(spec), count)
-        scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target))
+        past = self._service.past(self._ledger.sweep_id, steps_needed(spec))
+        bring_back(past, search, rule)
+        self._ledger.take_up(past.trials, past.elapsed_s)
+        comeback = Comeback(past, self._ledger, self._checkpoints)
+        searcher = SweepSearcher(self._ledger, search, rule, _share(spec), num_trials(spec), comeback)
+        scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target), comeback)
+        recorder = Recorder(self._ledger, search, scheduler)
+        comeback.settle(rule, recorder.end)
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
         hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id), _pace(spec))
@@ -122,29 +133,31 @@ class Runner:
             tune_config=TuneConfig(
                 metric=spec.metric.name,
                 mode="min" if spec.metric.goal == "minimize" else "max",
-                num_samples=-1 if count is None else count,
+                num_samples=-1,  # the searcher says when it is over
                 search_alg=searcher,
                 scheduler=scheduler,
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: f"{trial.config['__toprung__']['number']:06d}",
+                trial_dirname_creator=_folder,
             ),
             run_config=RunConfig(
                 name=self._ledger.sweep_id,
                 storage_path=self._storage_path,
                 stop=SweepStopper(self._ledger),
-                callbacks=[Recorder(self._ledger, search, scheduler)],
+                callbacks=[recorder],
                 failure_config=FailureConfig(max_failures=spec.failures.max_retries),
-                checkpoint_config=self._checkpoints(target),
+                checkpoint_config=self._kept(target),
                 verbose=0,
             ),
         )
-        tuner.fit()
+        if len(comeback) or not searcher.exhausted:
+            tuner.fit()
+        recorder.end_all()
         return self._ledger.outcome()
 
-    def _checkpoints(self, target: Any) -> CheckpointConfig:
+    def _kept(self, target: Any) -> CheckpointConfig:
         metric = self._spec.metric
+        # which are kept the ledger says; Tune says which is the best
         return CheckpointConfig(
-            num_to_keep=1,  # the best; Tune keeps the latest beside it, to resume from
             checkpoint_score_attribute=metric.name,
             checkpoint_score_order="min" if metric.goal == "minimize" else "max",
             checkpoint_frequency=1 if can_be_resumed(target) else 0,
@@ -155,9 +168,12 @@ class Runner:
     def _send_until(self, done: threading.Event) -> None:
         while True:
             ending = done.wait(_SEND_INTERVAL_S)
-            batch = self._ledger.take()
-            if batch is not None:
+            taken = self._ledger.take()
+            if taken is not None:
+                batch, obsolete = taken
                 self._deliver(batch)
+                for checkpoint in obsolete:
+                    self._checkpoints.remove(checkpoint)
             elif ending:
                 return
 
@@ -172,6 +188,13 @@ class Runner:
                 pause_s = min(2 * pause_s, 5.0)
             else:
                 return
+
+
+def _folder(trial: TuneTrial) -> str:
+    """Of a trial's checkpoints. One that comes back gets a new one: Tune counts its checkpoints from 0 again."""
+    identity = trial.config[IDENTITY]
+    first = identity["attempt"] == 1
+    return f"{identity['number']:06d}" if first else f"{identity['number']:06d}-{identity['attempt']}"
 
 
 def _pace(spec: SweepSpec) -> Pace:

@@ -11,6 +11,7 @@ import ray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from toprung.tuning.past import Past
     from toprung.tuning.prior import PriorSweep
     from toprung.tuning.records import Batch
 
@@ -36,6 +37,11 @@ class Service:
         """Earlier sweeps, with the objective of their trials at these steps."""
         found: list[PriorSweep] = self._call("prior_sweeps", sweep_ids, steps)
         return found
+
+    def past(self, sweep_id: str, steps: Sequence[int] | None) -> Past:
+        """What is known of the sweep, with the objective at these steps; None: at all."""
+        past: Past = self._call("past", sweep_id, steps)
+        return past
 
     def _call(self, method: str, *args: Any) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from toprung.tuning.records import Decision
@@ -27,6 +28,12 @@ class Scheduler:
     def decide(self, number: int, attempt: int, bracket: int, step: int, value: float) -> Decision | None:
         """What becomes of a trial that reported a finite `value` at `step`; None: it goes on, that needs no words."""
         return None
+
+    def replay(self, decisions: Iterable[Decision]) -> None:
+        """Takes up what was decided before, in the order of the decisions."""
+
+    def observe(self, number: int, step: int, value: float) -> None:
+        """Takes note of a result on which was decided before."""
 
     def in_words(self, decision: Decision) -> str:
         """A decision as a user reads it."""

@@ -91,6 +91,21 @@ def saves_for_ever(config: dict[str, Any]) -> None:
         time.sleep(0.1)
 
 
+def learns_slowly(config: dict[str, Any]) -> None:
+    """As `learns`, with time between two steps in which something can happen to it."""
+    start, checkpoint = 0, tune.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = json.loads((Path(folder) / "state.json").read_text())["step"]
+    print(f"from step {start}")
+    for step in range(start + 1, 10):
+        time.sleep(0.4)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
+            loss = 1.0 / (step * (1 + config["x"]))
+            tune.report({"loss": loss}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
 def learns(config: dict[str, Any]) -> None:
     """As `good`, with a checkpoint per step, from which it goes on."""
     start, checkpoint = 0, tune.get_checkpoint()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from toprung.tuning.records import CheckpointRef, Failure, FailureKind, SweepState, TrialState, utc_now
+from toprung.tuning.records import Batch, CheckpointRef, Failure, FailureKind, SweepState, TrialState, utc_now
 from toprung.tuning.run.ledger import KEPT_CHECKPOINTS, Ledger
 from toprung.tuning.spec import spec_from
 
@@ -35,26 +35,33 @@ def report(book: Ledger, number: int, step: int, loss: float | None) -> None:
     book.reported(number, step, {"loss": loss}, time_total_s=1.0, at=utc_now(), node="here")
 
 
-def run(book: Ledger, number: int, losses: list[float], state: TrialState = TrialState.COMPLETED) -> list[int]:
-    """A whole trial with a checkpoint at its best step. Returns whose checkpoints are to be removed."""
+def run(book: Ledger, number: int, losses: list[float], state: TrialState = TrialState.COMPLETED) -> None:
+    """A whole trial with a checkpoint at its first step."""
     book.open(number, {"x": 0.5}, {"x": 0.5}, 0)
     book.started(number)
     for step, loss in enumerate(losses, start=1):
         report(book, number, step, loss)
-    return book.ended(number, state, checkpoint=CheckpointRef(step=1, path=f"/{number}"))
+    saved = CheckpointRef(step=1, path=f"/{number}")
+    book.saved(number, saved, saved)
+    book.ended(number, state)
+
+
+def take(book: Ledger) -> tuple[Batch, list[str]]:
+    """A batch that there is, and the paths of what may be removed."""
+    taken = book.take()
+    assert taken is not None
+    return taken[0], [checkpoint.path for checkpoint in taken[1]]
 
 
 def test_a_batch_holds_what_changed_since_the_last() -> None:
     book = ledger()
     run(book, 0, [0.5, 0.4])
-    first = book.take()
+    first, _ = take(book)
     book.open(1, {}, {}, 0)
-    second = book.take()
+    second, _ = take(book)
 
-    assert first is not None
     assert [(t.number, t.state, t.attempt, t.step) for t in first.trials] == [(0, TrialState.COMPLETED, 1, 2)]
     assert [(r.number, r.step) for r in first.results] == [(0, 1), (0, 2)]
-    assert second is not None
     assert [t.number for t in second.trials] == [1]
     assert book.take() is None
 
@@ -83,25 +90,85 @@ def test_a_retried_trial_has_a_second_attempt() -> None:
 
 def test_the_checkpoints_of_the_best_trials_stay() -> None:
     book = ledger()
-    removed = [number for n in range(KEPT_CHECKPOINTS + 3) for number in run(book, n, [1.0 - n / 10])]
+    for n in range(KEPT_CHECKPOINTS + 3):
+        run(book, n, [1.0 - n / 10])
 
-    assert removed == [0, 1, 2], "each later trial is better, so the earliest go first"
-    batch = book.take()
-    assert batch is not None
+    batch, obsolete = take(book)
+    assert obsolete == ["/0", "/1", "/2"], "each later trial is better, so the earliest go first"
     assert batch.dropped_checkpoints == [0, 1, 2]
 
 
 def test_a_worse_or_failed_trial_loses_its_own_checkpoint() -> None:
     book = ledger()
     for n in range(KEPT_CHECKPOINTS):
-        assert run(book, n, [0.1]) == []
+        run(book, n, [0.1])
+    run(book, 98, [0.9])
+    run(book, 99, [0.01], TrialState.FAILED)
 
-    assert run(book, 98, [0.9]) == [98]
-    assert run(book, 99, [0.01], TrialState.FAILED) == [99]
+    batch, obsolete = take(book)
+    assert obsolete == ["/98", "/99"]
     assert book[98].checkpoint is None
-    batch = book.take()
-    assert batch is not None
-    assert batch.dropped_checkpoints == [], "a row that never had one needs no correction"
+    assert batch.dropped_checkpoints == [], "their own rows say it"
+
+
+def test_a_checkpoint_may_go_once_the_store_knows_a_later_one() -> None:
+    book = ledger()
+    book.open(0, {}, {}, 0)
+    book.started(0)
+    report(book, 0, 1, 0.5)
+    first, second, third = (CheckpointRef(step=step, path=f"/{step}") for step in (1, 2, 3))
+    book.saved(0, first, first)
+    book.saved(0, first, second)
+
+    batch, obsolete = take(book)
+    assert (batch.trials[0].checkpoint, batch.trials[0].resume_from) == (first, second)
+    assert obsolete == []
+
+    book.saved(0, third, third)
+    assert take(book)[1] == ["/1", "/2"]
+
+    book.saved(0, third, second)
+    book.ended(0, TrialState.COMPLETED)
+    batch, obsolete = take(book)
+    assert (batch.trials[0].checkpoint, batch.trials[0].resume_from) == (third, None)
+    assert obsolete == ["/2"]
+
+
+def test_what_an_earlier_runner_left_is_taken_up() -> None:
+    clock = Clock()
+    before = ledger(clock, resources={"gpu": 1}, budget={"gpu_hours": 10})
+    run(before, 0, [0.3])
+    for number in (1, 2, 3):
+        before.open(number, {}, {}, 0)
+    for number in (1, 2):
+        before.started(number)
+    clock.now = 3600
+    report(before, 1, 1, 0.5)
+    before.paused(2, "waits")
+
+    after = ledger(clock, resources={"gpu": 1}, budget={"gpu_hours": 10})
+    after.take_up([*before], elapsed_s=100)
+
+    assert after.num_trials == 4
+    assert after.num_live == 2, "one waits, one is over"
+    assert (after[1].state, after[1].attempt, after[1].step) == (TrialState.PENDING, 1, 1)
+    assert "lost with the sweep's runner" in (after[1].reason or "")
+    assert after.gpu_hours == pytest.approx(2.0), "also of the attempt that was lost, up to its last result"
+    batch, obsolete = take(after)
+    assert [t.number for t in batch.trials] == [1], "only what changed is sent"
+    assert obsolete == []
+    for n in range(10, 10 + KEPT_CHECKPOINTS):
+        run(after, n, [0.1])
+    assert take(after)[1] == ["/0"], "the best so far are known"
+
+
+def test_the_wall_time_goes_on_from_the_sweeps_start() -> None:
+    book = ledger(budget={"wall_time_s": 60})
+
+    book.take_up([], elapsed_s=61)
+    book.check_budget()
+
+    assert book.stop_reason == "the budget of 60 s of wall time is used up"
 
 
 @pytest.mark.parametrize(

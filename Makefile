@@ -8,7 +8,7 @@ ARGS ?=
 # packages are installed without byte code: unless Python may keep it, each process compiles PyTorch and Ray anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-unit lint format wheel clean
+.PHONY: help setup demo test test-unit soak lint format wheel clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: setup      ## all tests
 
 test-unit: setup ## the tests without Ray, in seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+soak: setup      ## kill what can be killed while sweeps run, for many minutes
+	$(BIN)/python -m pytest -m soak --log-cli-level=INFO tests/soak $(ARGS)
 
 lint: setup      ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from toprung.serve.http.archive import Archive, checkpoint_folder
 from toprung.serve.http.context import Context, SweepId, TrialNumber
 from toprung.serve.http.endpoints.documented import Query, content, problems
 from toprung.serve.http.streams import LiveStream, follow_log, log_so_far
-from toprung.tuning.records import Page, Result, Trial, TrialState
+from toprung.tuning.records import CheckpointRef, Page, Result, Trial, TrialState
 
 router = APIRouter(tags=["trials"])
 
@@ -118,11 +118,19 @@ def read_log(
     responses={200: content(_TAR, "The checkpoint's folder as a tar", format="binary"), **problems(400, 404, 409)},
 )
 def download_checkpoint(context: Context, sweep: SweepId, number: TrialNumber) -> Response:
-    """The best checkpoint that is kept."""
-    checkpoint = context.store.get_trial(sweep, number).checkpoint
-    if checkpoint is None:
-        raise NotFound(f"No checkpoint of trial {number} is kept; those of the best trials are.")
-    archive = Archive(checkpoint_folder(context.home.path, checkpoint.path))
+    """The best checkpoint that is kept; of a trial that runs, its best so far."""
+    missing: CheckpointRef | None = None
+    while True:
+        checkpoint = context.store.get_trial(sweep, number).checkpoint
+        if checkpoint is None:
+            raise NotFound(f"No checkpoint of trial {number} is kept; those of the best trials are.")
+        try:
+            archive = Archive(checkpoint_folder(context.home.path, checkpoint.path))
+            break
+        except NotFound:
+            if checkpoint == missing:
+                raise
+            missing = checkpoint  # a better one may just have taken its place
     headers = {
         "Content-Length": str(archive.size_bytes),
         "Content-Disposition": f'attachment; filename="{sweep}-{number}-{checkpoint.step}.tar"',

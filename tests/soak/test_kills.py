@@ -24,7 +24,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 KILLS = 10
 TRIALS = 48
-VICTIMS = ("RunnerActor", "ControllerActor", "ServeReplica", "ProxyActor", "toprung-swp")
+VICTIMS = ("RunnerActor", "ControllerActor", "ServeReplica", "ProxyActor", "ImplicitFunc")
 """In the titles that Ray gives to processes; the last is a trial's worker."""
 
 

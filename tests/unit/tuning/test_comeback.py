@@ -1,0 +1,134 @@
+"""What the last runner had decided and had no time for, done by the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.tuning.test_past import EPOCH, fresh
+
+from toprung.tuning.past import Past, Reported, bring_back
+from toprung.tuning.records import Action, CheckpointRef, Decision, Trial, TrialState
+from toprung.tuning.run.checkpoints import Checkpoints
+from toprung.tuning.run.comeback import Comeback
+from toprung.tuning.run.ledger import Ledger
+from toprung.tuning.run.verdict import Verdict
+from toprung.tuning.spec import spec_from
+
+
+class Taken:
+    """A sweep that was taken up again after `trials` and `decisions`."""
+
+    def __init__(
+        self, folder: Path, trials: list[Trial], decisions: list[Decision] | None = None, mode: str = "stop"
+    ) -> None:
+        spec = spec_from(
+            {
+                "trainable": "train:train",
+                "metric": {"name": "loss", "goal": "minimize", "target": 0.01},
+                "parameters": {"x": {"type": "float", "low": 0, "high": 1}},
+                "scheduler": {"type": "asha", "max_t": 9, "grace_period": 1, "reduction_factor": 3, "mode": mode},
+                "budget": {"trials": 100},
+            }
+        )
+        reported = [Reported(t.number, t.step, t.value, EPOCH, 1.0) for t in trials]
+        past = Past(trials=trials, reported=reported, decisions=decisions or [], elapsed_s=60)
+        search, rule = fresh(spec)
+        bring_back(past, search, rule)
+        self.ledger = Ledger("s", spec)
+        self.ledger.take_up(past.trials, past.elapsed_s)
+        self.ended: dict[int, Verdict] = {}
+        self.comeback = Comeback(past, self.ledger, Checkpoints(str(folder)))
+        self.comeback.settle(rule, self.end)
+
+    def end(self, number: int, verdict: Verdict) -> None:
+        self.ended[number] = verdict
+        self.ledger.ended(number, verdict[0], reason=verdict[1])
+
+    @property
+    def warning(self) -> str:
+        taken = self.ledger.take()
+        assert taken is not None
+        return " ".join(taken[0].warnings)
+
+
+def trial(number: int = 0, state: TrialState = TrialState.RUNNING, *, step: int = 1, **changes: Any) -> Trial:
+    changes = {"value": 0.5, "best_step": 1, "attempt": 1, "params": {"x": 0.5}, **changes}
+    return Trial(sweep_id="s", number=number, state=state, step=step, config={}, created_at=EPOCH, **changes)
+
+
+def decision(action: Action, number: int = 0) -> Decision:
+    return Decision(
+        number=number,
+        attempt=1,
+        rung=1,
+        bracket=0,
+        action=action,
+        value=0.5,
+        cutoff=0.4,
+        rank=2,
+        seen=3,
+        places=1,
+        decided_at=EPOCH,
+    )
+
+
+def test_a_trial_that_ran_waits_for_its_next_attempt(tmp_path: Path) -> None:
+    taken = Taken(tmp_path, [trial()])
+
+    assert taken.ended == {}
+    assert taken.ledger[0].state is TrialState.PENDING
+    assert len(taken.comeback) == 1
+    assert taken.comeback.next() == 0
+
+
+@pytest.mark.parametrize(
+    ("left", "decisions", "state", "reason"),
+    [
+        (trial(step=9), [], TrialState.COMPLETED, "reached max_t, 9 steps"),
+        (trial(), [decision(Action.STOP)], TrialState.PRUNED, "stopped at rung 1"),
+        (trial(value=0.001), [], TrialState.COMPLETED, "reached the target"),
+    ],
+)
+def test_a_trial_whose_end_was_decided_ends(
+    tmp_path: Path, left: Trial, decisions: list[Decision], state: TrialState, reason: str
+) -> None:
+    taken = Taken(tmp_path, [left], decisions)
+
+    assert taken.ledger[0].state is state
+    assert reason in (taken.ledger[0].reason or "")
+    assert len(taken.comeback) == 0
+
+
+def test_a_target_that_was_reached_ends_the_sweep(tmp_path: Path) -> None:
+    over = trial(0, TrialState.COMPLETED, step=3, value=0.001, best_step=3)
+
+    taken = Taken(tmp_path, [over, trial(1)])
+
+    assert taken.ledger.stop_reason == "the target 0.01 was reached by trial 0 at step 3"
+
+
+def test_a_decision_to_pause_is_kept_where_its_row_was_not(tmp_path: Path) -> None:
+    taken = Taken(tmp_path, [trial()], [decision(Action.PAUSE)], mode="promote")
+
+    assert taken.ledger[0].state is TrialState.PAUSED
+    assert taken.ledger.num_live == 0
+
+
+def test_a_promoted_trial_runs_where_its_row_still_says_paused(tmp_path: Path) -> None:
+    decisions = [decision(Action.PAUSE), decision(Action.PROMOTE)]
+
+    taken = Taken(tmp_path, [trial(state=TrialState.PAUSED)], decisions, mode="promote")
+
+    assert taken.ledger[0].state is TrialState.PENDING
+    assert taken.ledger.num_live == 1
+
+
+def test_the_warning_counts_the_checkpoints_that_are_there(tmp_path: Path) -> None:
+    saved = [CheckpointRef(step=1, path=str(tmp_path / name)) for name in ("there", "gone")]
+    (tmp_path / "there").mkdir()
+
+    taken = Taken(tmp_path, [trial(n, checkpoint=ref, resume_from=ref) for n, ref in enumerate(saved)])
+
+    assert "2 of 2 trials go on, 1 of them from a checkpoint" in taken.warning

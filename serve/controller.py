@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,9 @@ class Controller:
         if ray.wait([watched.outcome], timeout=0)[0]:
             self._finish(sweep, watched)
         elif sweep.cancel_requested:
-            self._cancel(sweep.id, watched)
+            self._ask(sweep.id, watched, lambda: watched.actor.stop.remote(_CANCELLED))
+        elif sweep.pause_requested:
+            self._ask(sweep.id, watched, watched.actor.pause.remote)
 
     def _find(self, sweep: Sweep) -> _Watched | None:
         """The runner of a sweep that an earlier life of this controller started."""
@@ -190,6 +192,9 @@ class Controller:
         if sweep.cancel_requested:
             self._end(sweep.id, SweepState.CANCELLED, _CANCELLED)
             return
+        if sweep.pause_requested:
+            self._end(sweep.id, SweepState.PAUSED, None)
+            return
         deaths = self._deaths.get(sweep.id)
         if deaths is None or deaths.num_results < sweep.num_results:
             deaths = self._deaths[sweep.id] = _Deaths(sweep.num_results)
@@ -202,10 +207,11 @@ class Controller:
             return
         self._run_sweep(sweep)
 
-    def _cancel(self, sweep_id: str, watched: _Watched) -> None:
+    def _ask(self, sweep_id: str, watched: _Watched, end: Callable[[], Any]) -> None:
+        """Has the runner end; one that does not is killed."""
         if watched.stop_asked_at is None:
             watched.stop_asked_at = time.monotonic()
-            watched.actor.stop.remote(_CANCELLED)
+            end()
         elif time.monotonic() - watched.stop_asked_at > _STOP_GRACE_S:
             logger.warning("the runner of %s did not stop in %.0f s and is killed", sweep_id, _STOP_GRACE_S)
             ray.kill(watched.actor)

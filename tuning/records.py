@@ -1,10 +1,12 @@
-"""The records of a sweep's life: the same class is the wire format, the stored row and what the runner sends.
+r"""The records of a sweep's life: the same class is the wire format, the stored row and what the runner sends.
 
 All are frozen pydantic models; times are timezone-aware UTC. Sweep states:
 
     queued --a--> running --b--> succeeded
-       |             |---c--> failed
-       |--d--> cancelled <--e--|
+     |  ^            |-----c--> failed
+     n  p            |-----e--> cancelled <--d-- queued or paused
+     v  |            |
+    paused <---o-----'
 
 Trial states:
 
@@ -33,6 +35,7 @@ from toprung.tuning.spec import SweepSpec
 class SweepState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -57,8 +60,9 @@ class TrialState(StrEnum):
 
 
 SWEEP_TRANSITIONS: dict[SweepState, frozenset[SweepState]] = {
-    SweepState.QUEUED: frozenset({SweepState.RUNNING, SweepState.CANCELLED, SweepState.FAILED}),
-    SweepState.RUNNING: frozenset({SweepState.SUCCEEDED, SweepState.FAILED, SweepState.CANCELLED}),
+    SweepState.QUEUED: frozenset({SweepState.RUNNING, SweepState.PAUSED, SweepState.CANCELLED, SweepState.FAILED}),
+    SweepState.RUNNING: frozenset({SweepState.PAUSED, SweepState.SUCCEEDED, SweepState.FAILED, SweepState.CANCELLED}),
+    SweepState.PAUSED: frozenset({SweepState.QUEUED, SweepState.CANCELLED}),
     SweepState.SUCCEEDED: frozenset(),
     SweepState.FAILED: frozenset(),
     SweepState.CANCELLED: frozenset(),
@@ -166,6 +170,9 @@ class Sweep(Record):
     started_at: UtcTime | None = None
     ended_at: UtcTime | None = None
     cancel_requested: bool = False
+    pause_requested: bool = False
+    idle_s: float = 0.0
+    """Seconds between its first start and its last in which it was paused, or queued again."""
     trials: dict[TrialState, int] = Field(default_factory=dict)
     """How many trials are in each state (states without trials are left out)."""
     num_trials: int | None = None

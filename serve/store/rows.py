@@ -41,6 +41,8 @@ def sweep_of(row: Row[Any]) -> Sweep:
         started_at=row.started_at,
         ended_at=row.ended_at,
         cancel_requested=row.cancel_requested,
+        pause_requested=row.pause_requested,
+        idle_s=row.idle_s,
         trials={state: count for state, count in counts.items() if count},
         num_trials=row.num_trials,
         best=best,

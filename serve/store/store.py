@@ -148,6 +148,26 @@ class Store:
         with self._database.write() as connection:
             return sweeps.request_cancel(self._database, connection, sweeps.get(connection, sweep_id))
 
+    def request_pause(self, sweep_id: str) -> Sweep:
+        """Pause a queued sweep, or note the wish for a running one; asking again changes nothing.
+
+        Raises:
+            NotFound: there is no such sweep.
+            Conflict: it is finished.
+        """
+        with self._database.write() as connection:
+            return sweeps.request_pause(self._database, connection, sweeps.get(connection, sweep_id))
+
+    def resume(self, sweep_id: str) -> Sweep:
+        """Queue a paused sweep again.
+
+        Raises:
+            NotFound: there is no such sweep.
+            Conflict: it is not paused.
+        """
+        with self._database.write() as connection:
+            return sweeps.resume(self._database, connection, sweeps.get(connection, sweep_id))
+
     def sweeps_in(self, states: Collection[SweepState]) -> list[Sweep]:
         """All sweeps in these states: higher priority first, then the older."""
         with self._database.read() as connection:

@@ -108,7 +108,10 @@ def set_state(
         raise Conflict(f"Sweep {sweep.name} is {sweep.state} and cannot become {state}.", state=sweep.state)
     values: dict[str, Any] = {"state": state.value, "reason": reason}
     if state is SweepState.RUNNING:
-        values["started_at"] = utc_now()
+        values |= _started(connection, sweep)
+    if state is SweepState.PAUSED:
+        _release_trials(database, connection, sweep.id)
+        values |= {"paused_at": utc_now(), "pause_requested": False}
     if state.finished:
         _finish_trials(database, connection, sweep.id, reason or f"the sweep {state}", failure)
         values["ended_at"] = utc_now()
@@ -119,8 +122,9 @@ def set_state(
 
 
 def request_cancel(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
-    if sweep.state is SweepState.QUEUED:
-        return set_state(database, connection, sweep, SweepState.CANCELLED, "cancelled before it started")
+    if sweep.state in (SweepState.QUEUED, SweepState.PAUSED):
+        when = "before it started" if sweep.started_at is None else "while it was paused"
+        return set_state(database, connection, sweep, SweepState.CANCELLED, f"cancelled {when}")
     if sweep.state.finished:
         raise Conflict(
             f"Sweep {sweep.name} has already {_ended(sweep.state)}; nothing is left to cancel.", state=sweep.state
@@ -132,8 +136,60 @@ def request_cancel(database: Database, connection: Connection, sweep: Sweep) -> 
     return get(connection, sweep.id)
 
 
+def request_pause(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
+    if sweep.state is SweepState.QUEUED:
+        return set_state(database, connection, sweep, SweepState.PAUSED, "paused before it started")
+    if sweep.state.finished:
+        raise Conflict(f"Sweep {sweep.name} has already {_ended(sweep.state)} and can't pause.", state=sweep.state)
+    if sweep.state is SweepState.PAUSED or sweep.pause_requested or sweep.cancel_requested:
+        return sweep
+    connection.execute(update(sweeps).where(sweeps.c.id == sweep.id).values(pause_requested=True))
+    events.add(connection, [events.sweep_state(sweep, pause_requested=True)])
+    return get(connection, sweep.id)
+
+
+def resume(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
+    if sweep.state is SweepState.PAUSED:
+        return set_state(database, connection, sweep, SweepState.QUEUED, None)
+    if sweep.state.finished:
+        raise Conflict(f"Sweep {sweep.name} has already {_ended(sweep.state)}; it can't go on.", state=sweep.state)
+    how = "is still pausing; resume it when it is paused" if sweep.pause_requested else f"is {sweep.state}, not paused"
+    raise Conflict(f"Sweep {sweep.name} {how}.", state=sweep.state)
+
+
 def _ended(state: SweepState) -> str:
     return "been cancelled" if state is SweepState.CANCELLED else state.value
+
+
+def _started(connection: Connection, sweep: Sweep) -> dict[str, Any]:
+    """It starts, or goes on: the time between doesn't count for its budget."""
+    now = utc_now()
+    if sweep.started_at is None:
+        return {"started_at": now}
+    paused_at = connection.execute(select(sweeps.c.paused_at).where(sweeps.c.id == sweep.id)).scalar()
+    idle_s = 0.0 if paused_at is None else (now - paused_at).total_seconds()
+    return {"paused_at": None, "idle_s": sweep.idle_s + idle_s}
+
+
+def _release_trials(database: Database, connection: Connection, sweep_id: str) -> None:
+    """Trials that ran wait for their next attempt."""
+    query = select(trials).where(trials.c.sweep_id == sweep_id, trials.c.state == TrialState.RUNNING.value)
+    before = [trial_of(row) for row in connection.execute(query.order_by(trials.c.number))]
+    waits = {"state": TrialState.PENDING, "reason": "the sweep was paused"}
+    _move_trials(database, connection, sweep_id, before, [trial.model_copy(update=waits) for trial in before])
+
+
+def _move_trials(
+    database: Database, connection: Connection, sweep_id: str, before: list[Trial], after: list[Trial]
+) -> None:
+    save(
+        database,
+        connection,
+        sweep_id,
+        {trial.number: standing_of(trial) for trial in before},
+        {trial.number: trial for trial in after},
+    )
+    events.add(connection, [events.trial_state(trial, first=False) for trial in after])
 
 
 def _finish_trials(
@@ -145,14 +201,7 @@ def _finish_trials(
     )
     before = [trial_of(row) for row in connection.execute(query)]
     after = [_finished(trial, reason, failure) for trial in before]
-    save(
-        database,
-        connection,
-        sweep_id,
-        {trial.number: standing_of(trial) for trial in before},
-        {trial.number: trial for trial in after},
-    )
-    events.add(connection, [events.trial_state(trial, first=False) for trial in after])
+    _move_trials(database, connection, sweep_id, before, after)
 
 
 def _finished(trial: Trial, reason: str, failure: Failure | None) -> Trial:

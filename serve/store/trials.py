@@ -146,7 +146,8 @@ def past(connection: Connection, sweep: Sweep, steps: Collection[int] | None) ->
     query = select(decisions).where(decisions.c.sweep_id == sweep.id).order_by(decisions.c.id)
     decided = [decision_of(row) for row in connection.execute(query)]
     started = sweep.started_at or utc_now()
-    return Past(trials=known, reported=reported, decisions=decided, elapsed_s=(utc_now() - started).total_seconds())
+    elapsed_s = (utc_now() - started).total_seconds() - sweep.idle_s
+    return Past(trials=known, reported=reported, decisions=decided, elapsed_s=elapsed_s)
 
 
 def _objective(metrics: str, sweep: Sweep) -> float | None:

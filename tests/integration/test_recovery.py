@@ -7,9 +7,11 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.integration.conftest import HERE, Service, Submit, processes_of, until
 from toprung.client import SweepHandle
+from toprung.errors import Conflict
 from toprung.tuning.records import Action, SweepState, TrialState
 from toprung.tuning.search import Search
 
@@ -90,6 +92,25 @@ def test_paused_trials_wait_for_their_promotion_when_the_runner_is_killed(servic
     assert all(d.rank <= d.places for d in promoted)
     best = min(sweep.trials(), key=lambda t: -t.record.params["x"])
     assert (best.record.state, best.record.step) == (TrialState.COMPLETED, STEPS)
+
+
+def test_a_paused_sweep_holds_nothing_and_goes_on(service: Service, submit: Submit) -> None:
+    sweep = submit("learns_slowly", budget={"trials": 4}, scheduler={"type": "none"}, concurrency=2, wait=False)
+    until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
+
+    sweep.pause()
+
+    until(lambda: sweep.refresh().state is SweepState.PAUSED, timeout_s=30, what="the pause")
+    assert not {t.record.state for t in sweep.trials()} & {TrialState.RUNNING, TrialState.CANCELLED}
+    until(lambda: not processes_of(service, "RunnerActor"), what="the runner's end")
+    until(lambda: not processes_of(service, "ImplicitFunc"), what="the workers' end")
+    sweep.resume()
+    with pytest.raises(Conflict):
+        sweep.resume()
+    assert sweep.wait(timeout_s=90, progress=False).state is SweepState.SUCCEEDED
+    check_untouched(sweep)
+    assert all(t.record.state is TrialState.COMPLETED and t.record.step == STEPS for t in sweep.trials())
+    assert any(line != "from step 0" for line in came_back(sweep))
 
 
 def test_a_runner_that_its_sweep_kills_is_not_started_for_ever(submit: Submit) -> None:

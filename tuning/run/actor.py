@@ -78,6 +78,10 @@ class RunnerActor:
         """Ends the sweep: running trials are stopped, what they reported is kept."""
         self._present().stop(reason)
 
+    def pause(self) -> None:
+        """Ends the runner, not the sweep: what runs stops, to go on in another runner later."""
+        self._present().pause()
+
     def _present(self) -> Runner:
         self._taken_up.wait()
         assert self._runner is not None

@@ -64,7 +64,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         ledger = self._ledger
-        if ledger.stop_reason is not None:
+        if ledger.ending:
             return Searcher.FINISHED
         if self._comeback:
             return self._config(self._comeback.next())
@@ -165,7 +165,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""
-        if self._comeback or self._ledger.stop_reason is not None or not self._searcher.has_place:
+        if self._comeback or self._ledger.ending or not self._searcher.has_place:
             return None
         if self._searcher.exhausted:
             self._rule.no_more_trials()

@@ -44,6 +44,8 @@ class Ledger:
         self.spec = spec
         self.stop_reason: str | None = None
         """Set once: no new trial starts, and those running end."""
+        self.pausing = False
+        """The same, but the sweep goes on later, in another runner."""
         self._clock = clock
         self._started_at = clock()
         self._lock = threading.RLock()
@@ -227,6 +229,11 @@ class Ledger:
         with self._lock:
             self.stop_reason = self.stop_reason or reason
 
+    @property
+    def ending(self) -> bool:
+        """Whether no trial may start or go on here."""
+        return self.pausing or self.stop_reason is not None
+
     def check_budget(self) -> None:
         """Asks for the end of the sweep when its time is used up."""
         budget = self.spec.budget
@@ -243,8 +250,10 @@ class Ledger:
             return (self._gpu_s + running * self.spec.resources.gpu) / 3600
 
     def outcome(self) -> tuple[SweepState, str | None]:
-        """How the sweep ended, once no trial runs any more, and why."""
+        """How the sweep ended, once no trial runs any more, and why; or that it is paused."""
         with self._lock:
+            if self.pausing and self.stop_reason is None:
+                return SweepState.PAUSED, None
             failed = [trial for trial in self._trials.values() if trial.state is TrialState.FAILED]
             if failed and len(failed) == len(self._trials):
                 first = failed[0]

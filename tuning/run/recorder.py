@@ -37,7 +37,7 @@ class SweepStopper(Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         self._ledger.check_budget()
-        return self._ledger.stop_reason is not None
+        return self._ledger.ending
 
 
 class Recorder(Callback):  # type: ignore[misc]

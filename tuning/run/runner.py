@@ -87,6 +87,10 @@ class Runner:
         """Ends the sweep: running trials are stopped, what they reported is kept."""
         self._ledger.stop(reason)
 
+    def pause(self) -> None:
+        """As `stop`, but for a sweep that goes on later: its trials end here, and are not over."""
+        self._ledger.pausing = True
+
     # ---- the sweep's thread
 
     def _run(self) -> None:
@@ -151,8 +155,10 @@ class Runner:
         )
         if len(comeback) or not searcher.exhausted:
             tuner.fit()
-        recorder.end_all()
-        return self._ledger.outcome()
+        outcome = self._ledger.outcome()
+        if outcome[0] is not SweepState.PAUSED:
+            recorder.end_all()
+        return outcome
 
     def _kept(self, target: Any) -> CheckpointConfig:
         metric = self._spec.metric

@@ -1,4 +1,4 @@
-"""Sweeps: submit, check, list, look at, cancel."""
+"""Sweeps: submit, check, list, look at, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -116,6 +116,30 @@ def get_sweep(context: Context, request: Request, sweep: SweepRef) -> Response:
 def cancel_sweep(context: Context, sweep: SweepId) -> Response:
     """End a sweep: a queued one at once, a running one as soon as its trials have stopped."""
     return record(context.store.request_cancel(sweep), 202)
+
+
+@router.post(
+    "/v1/sweeps/{sweep}:pause",
+    operation_id="pauseSweep",
+    status_code=202,
+    response_model=Sweep,
+    responses=problems(403, 404, 409),
+)
+def pause_sweep(context: Context, sweep: SweepId) -> Response:
+    """Pause a sweep: a queued one at once, a running one as soon as its trials have stopped. They keep checkpoints."""
+    return record(context.store.request_pause(sweep), 202)
+
+
+@router.post(
+    "/v1/sweeps/{sweep}:resume",
+    operation_id="resumeSweep",
+    status_code=202,
+    response_model=Sweep,
+    responses=problems(403, 404, 409),
+)
+def resume_sweep(context: Context, sweep: SweepId) -> Response:
+    """Queue a paused sweep again: it goes on where it was."""
+    return record(context.store.resume(sweep), 202)
 
 
 @router.get(

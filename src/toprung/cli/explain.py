@@ -34,6 +34,8 @@ def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
         out.print(Text(f"  {sweep.reason}"))
     elif sweep.cancel_requested and not sweep.state.finished:
         out.print("  is being cancelled")
+    elif sweep.pause_requested:
+        out.print("  is pausing")
     facts = {
         "id": sweep.id,
         "trainable": sweep.spec.trainable,

@@ -1,4 +1,4 @@
-"""Commands about whole sweeps: submit, watch, list, show, cancel."""
+"""Commands about whole sweeps: submit, watch, list, show, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from toprung.cli.words import plural
 
 if TYPE_CHECKING:
     from toprung.client import SweepHandle
+    from toprung.tuning.records import Sweep
 
 PANEL = "Sweeps"
 SweepArgument = Annotated[
@@ -28,6 +29,7 @@ SweepArgument = Annotated[
 class SweepStateName(StrEnum):
     queued = "queued"
     running = "running"
+    paused = "paused"
     succeeded = "succeeded"
     failed = "failed"
     cancelled = "cancelled"
@@ -125,8 +127,31 @@ def cancel(session: Session, sweep: SweepArgument) -> None:
     elif record.state == "cancelled":
         session.out.print(f"{record.name} is cancelled.")
     else:
-        running = sum(count for state, count in record.trials.items() if not state.finished)
-        session.out.print(f"{record.name} is being cancelled: {plural(running, 'trial')} to stop.")
+        session.out.print(f"{record.name} is being cancelled: {plural(_num_unfinished(record), 'trial')} to stop.")
+
+
+def pause(session: Session, sweep: SweepArgument) -> None:
+    """Stop a sweep's trials for a while, to go on later from their checkpoints."""
+    record = session.client.sweep(sweep).pause()
+    if session.as_json:
+        session.emit(record.model_dump(mode="json"))
+    elif record.state == "paused":
+        session.out.print(f"{record.name} is paused; `toprung resume {record.name}` lets it go on.")
+    else:
+        session.out.print(f"{record.name} is pausing: {plural(_num_unfinished(record), 'trial')} to stop.")
+
+
+def resume(session: Session, sweep: SweepArgument) -> None:
+    """Let a paused sweep go on where it was."""
+    record = session.client.sweep(sweep).resume()
+    if session.as_json:
+        session.emit(record.model_dump(mode="json"))
+    else:
+        session.out.print(f"{record.name} goes on: {plural(_num_unfinished(record), 'trial')} to take up.")
+
+
+def _num_unfinished(record: Sweep) -> int:
+    return sum(count for state, count in record.trials.items() if not state.finished)
 
 
 def register(app: typer.Typer) -> None:
@@ -134,4 +159,6 @@ def register(app: typer.Typer) -> None:
     command(app, PANEL)(watch)
     command(app, PANEL, "list")(list_)
     command(app, PANEL)(show)
+    command(app, PANEL)(pause)
+    command(app, PANEL)(resume)
     command(app, PANEL)(cancel)

@@ -149,6 +149,14 @@ class AsyncSweepHandle(SweepView[AsyncDriver]):
         """See `SweepHandle.cancel`."""
         return self._keep(await self._driver.run(self._service.cancel(self.id)))
 
+    async def pause(self) -> Sweep:
+        """See `SweepHandle.pause`."""
+        return self._keep(await self._driver.run(self._service.pause(self.id)))
+
+    async def resume(self) -> Sweep:
+        """See `SweepHandle.resume`."""
+        return self._keep(await self._driver.run(self._service.resume(self.id)))
+
     def _trial(self, record: Trial) -> AsyncTrialHandle:
         return AsyncTrialHandle(self._driver, self._service, record)
 

@@ -88,11 +88,20 @@ class Service:
         return self._pages("/v1/sweeps", {"state": state, "name": name}, limit, Page[Sweep])
 
     def cancel(self, sweep_id: str) -> Op[Sweep]:
-        reply = yield from self._exchange.call(Request("POST", f"{_sweep_path(sweep_id)}:cancel"))
+        return self._ask(sweep_id, "cancel", SweepState.CANCELLED)
+
+    def pause(self, sweep_id: str) -> Op[Sweep]:
+        return self._ask(sweep_id, "pause", SweepState.PAUSED)
+
+    def resume(self, sweep_id: str) -> Op[Sweep]:
+        return self._ask(sweep_id, "resume", SweepState.QUEUED, SweepState.RUNNING)
+
+    def _ask(self, sweep_id: str, action: str, *wanted: SweepState) -> Op[Sweep]:
+        reply = yield from self._exchange.call(Request("POST", f"{_sweep_path(sweep_id)}:{action}"))
         try:
             return reply.parse(Sweep)
         except Conflict as error:
-            if reply.tries > 1 and error.state == SweepState.CANCELLED:  # by the first try, whose answer was lost
+            if reply.tries > 1 and error.state in wanted:  # by the first try, whose answer was lost
                 return (yield from self.sweep(sweep_id))
             raise
 

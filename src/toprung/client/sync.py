@@ -201,6 +201,24 @@ class SweepHandle(SweepView[SyncDriver]):
         """
         return self._keep(self._driver.run(self._service.cancel(self.id)))
 
+    def pause(self) -> Sweep:
+        """Stop its trials and free what they hold. Returns at once: a running sweep is `paused` a little later.
+
+        Its trials go on from their last checkpoints after `resume`.
+
+        Raises:
+            Conflict: it has ended already.
+        """
+        return self._keep(self._driver.run(self._service.pause(self.id)))
+
+    def resume(self) -> Sweep:
+        """Queue it again, to go on where it paused.
+
+        Raises:
+            Conflict: it is not paused.
+        """
+        return self._keep(self._driver.run(self._service.resume(self.id)))
+
     def _trial(self, record: Trial) -> TrialHandle:
         return TrialHandle(self._driver, self._service, record)
 

@@ -212,6 +212,16 @@ def test_what_is_not_there(served: Served) -> None:
         assert run(*args, "--json").json["code"] == "not_found"
 
 
+def test_pause_and_resume(served: Served) -> None:
+    assert run("pause", "waiting").out == "waiting is paused; `toprung resume waiting` lets it go on.\n"
+    assert run("resume", "waiting").out == "waiting goes on: 0 trials to take up.\n"
+    assert "is pausing: 1 trial to stop" in run("pause", "still-going").out
+    assert "is pausing" in run("show", "still-going").out
+    done = run("resume", "still-going")
+    assert (done.code, "still pausing" in done.err) == (5, True)
+    assert run("pause", "digits-cnn", "--json").json["state"] == "succeeded"
+
+
 def test_cancel(served: Served) -> None:
     assert run("cancel", "waiting").out == "waiting is cancelled.\n"
     assert "is being cancelled: 1 trial to stop" in run("cancel", "still-going").out

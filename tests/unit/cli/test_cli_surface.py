@@ -28,6 +28,8 @@ COMMANDS = {
     "watch": {"SWEEP"},
     "list": {"--state", "--limit"},
     "show": {"SWEEP", "TRIAL"},
+    "pause": {"SWEEP"},
+    "resume": {"SWEEP"},
     "cancel": {"SWEEP"},
     "trials": {"SWEEP", "--state", "--order-by", "--limit"},
     "best": {"SWEEP", "-k", "--yaml"},

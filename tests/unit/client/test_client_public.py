@@ -17,7 +17,9 @@ from toprung.client.ignore import ALWAYS_IGNORED
 
 NAMES = {
     Client: "close events schema submit sweep sweeps url validate version",
-    SweepHandle: ("best best_trials cancel decisions events id name record refresh state trial trials wait"),
+    SweepHandle: (
+        "best best_trials cancel decisions events id name pause record refresh resume state trial trials wait"
+    ),
     TrialHandle: "config download_checkpoint logs number params record refresh results state value",
 }
 TWINS = [(Client, AsyncClient), (SweepHandle, AsyncSweepHandle), (TrialHandle, AsyncTrialHandle)]

@@ -123,6 +123,16 @@ class TestErrors:
             }
         assert store.list_sweeps().items == []
 
+    async def test_a_sweep_pauses_and_goes_on(self, http: httpx.AsyncClient) -> None:
+        sweep = await submitted(http)
+        for action, state in (("pause", "paused"), ("resume", "queued")):
+            answer = await http.post(f"/v1/sweeps/{sweep['id']}:{action}")
+            assert (answer.status_code, answer.json()["state"]) == (202, state)
+
+        answer = await http.post(f"/v1/sweeps/{sweep['id']}:resume")
+
+        assert (answer.status_code, answer.json()["state"]) == (409, "queued")
+
     async def test_a_finished_sweep_is_not_cancelled(self, http: httpx.AsyncClient) -> None:
         sweep = await submitted(http)
         assert (await http.post(f"/v1/sweeps/{sweep['id']}:cancel")).json()["state"] == "cancelled"

@@ -1,4 +1,4 @@
-r"""The records of a sweep's life: the same class is the wire format, the stored row and what the runner sends.
+"""The records of a sweep's life: the same class is the wire format, the stored row and what the runner sends.
 
 All are frozen pydantic models; times are timezone-aware UTC. Sweep states:
 
@@ -13,7 +13,7 @@ Trial states:
     pending --f--> running --g--> completed   reached max_t, or returned by itself
        ^  ^           |-----h--> pruned      stopped by the scheduler
        |  |           |-----i--> failed      see FailureKind
-       |  '---k-------|                      its attempt was lost, another follows
+       |  '---k-------|                      its attempt was lost or the sweep paused, another follows
        '--m-- paused <-l-'                   waits at a rung; promoted (m), or pruned (h) when nothing more will be
        |------------j--------> cancelled     the sweep ended first (cancel, budget, target)
 

@@ -77,6 +77,8 @@ def _foot(view: SweepView) -> list[Text]:
     lines = [Text(f"warning: {text}", "yellow") for text in list(view.warnings)[-1:]]
     if not view.caught_up:
         lines.append(Text("reading the history …", "dim"))
+    elif view.state == "paused":
+        lines.append(Text(f"paused; toprung resume {view.name} lets it go on. {view.leaving}", "dim"))
     elif view.state not in SWEEP_FINISHED:
         lines.append(Text(view.leaving, "dim"))
     return lines

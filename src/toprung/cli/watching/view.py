@@ -271,7 +271,7 @@ class SweepView:
 
     def eta_s(self, now: datetime) -> float | None:
         """Seconds until the last trial ends, at the present pace and within the sweep's wall time."""
-        if self.state in SWEEP_FINISHED or self.started_at is None:
+        if self.state != "running" or self.started_at is None:
             return None
         guesses = []
         if self.num_trials and self.caught_up and (rate := self.trials_per_min(now)):

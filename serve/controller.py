@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from toprung.errors import Conflict
 from toprung.serve.home import Home
@@ -174,6 +174,10 @@ class Controller:
     def _finish(self, sweep: Sweep, watched: _Watched) -> None:
         try:
             state, reason = ray.get(watched.outcome)
+        except ActorUnavailableError as error:  # the connection broke; it may well be alive
+            logger.warning("the runner of %s does not answer, asking again: %s", sweep.id, _brief(error))
+            watched.outcome = watched.actor.outcome.remote()
+            return
         except RayActorError as error:
             self._runners.release(sweep.id, watched.actor)
             self._lost(sweep, _brief(error))

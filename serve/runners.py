@@ -63,6 +63,7 @@ class Runners:
                 self.release(sweep.id, spare.actor)
             else:
                 return spare.actor
+        _internal_kv_del(_key(sweep.id))  # of a spare that had the sweep before and is gone
         actor = _actor(f"toprung-runner-{sweep.id}", _runtime_env(sweep, code))
         self._begin(actor, sweep)
         return actor

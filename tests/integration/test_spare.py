@@ -154,6 +154,27 @@ def test_a_sweep_that_a_spare_took_up_outlives_the_controller(service: Service, 
     assert steps == list(range(1, len(steps) + 1)), "no step is missing or doubled"
 
 
+def test_a_sweep_whose_spare_died_with_the_controller_is_found_again(
+    service: Service, submit: Submit, spare: Waiting
+) -> None:
+    """Its next runner is none that waited, and the controller's next life must look for that one."""
+    sweep = submit("endless", budget={"wall_time_s": 300}, concurrency=1, wait=False)
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+    (controller,) = processes_of(service, "ray::ControllerActor")
+    for process in (controller, spare.runner):
+        os.kill(process.pid, signal.SIGKILL)
+    until(lambda: any(t.record.attempt == 2 for t in sweep.trials()), timeout_s=60, what="a second attempt")
+    (controller,) = processes_of(service, "ray::ControllerActor")
+
+    os.kill(controller.pid, signal.SIGKILL)
+
+    known = sweep.refresh().num_results
+    until(lambda: sweep.refresh().num_results > known, timeout_s=60, what="a result after that")
+    sweep.cancel()
+    assert sweep.wait(timeout_s=60, progress=False).state is SweepState.CANCELLED, sweep.record.reason
+    assert [t.record.attempt for t in sweep.trials()] == [2], "the runner was found"
+
+
 def test_nothing_is_left_when_the_service_stops(tmp_path: Path) -> None:
     service = Service(tmp_path / "home", "--num-cpus", "1")
     try:

@@ -22,6 +22,7 @@ class Comeback:
         self._past = past
         self._ledger = ledger
         self._checkpoints = checkpoints
+        self._reported = {(result.number, result.step): result for result in past.reported}
         self._waiting: deque[int] = deque()
         self._entering: set[int] = set()
 
@@ -74,11 +75,11 @@ class Comeback:
     def _kept(self, number: int) -> list[tuple[CheckpointRef, Reported]]:
         """A trial's checkpoints, the best and the last, as far as they are there; Tune goes on from the second."""
         trial = self._ledger[number]
-        reported = {result.step: result for result in self._past.reported if result.number == number}
+        named = [checkpoint for checkpoint in (trial.checkpoint, trial.resume_from) if checkpoint is not None]
         return [
-            (checkpoint, reported[checkpoint.step])
-            for checkpoint in dict.fromkeys((trial.checkpoint, trial.resume_from))
-            if checkpoint is not None and checkpoint.step in reported and checkpoint in self._checkpoints
+            (checkpoint, self._reported[number, checkpoint.step])
+            for checkpoint in dict.fromkeys(named)
+            if (number, checkpoint.step) in self._reported and checkpoint in self._checkpoints
         ]
 
     def _say(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pyarrow.fs import FileType
 from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import get_fs_and_path
 from ray.tune import Checkpoint
@@ -26,7 +25,7 @@ class Checkpoints:
         self._filesystem: Any = get_fs_and_path(storage_path)[0]
 
     def __contains__(self, checkpoint: CheckpointRef) -> bool:
-        return bool(self._filesystem.get_file_info(checkpoint.path).type == FileType.Directory)
+        return bool(self._filesystem.get_file_info(checkpoint.path).type.name == "Directory")
 
     def remove(self, checkpoint: CheckpointRef) -> None:
         """Deletes it; one that is gone is no error."""

@@ -171,6 +171,14 @@ def test_a_result_does_not_wait_for_the_next(submit: Submit) -> None:
     sweep.wait(timeout_s=60, progress=False)
 
 
+def test_a_sweep_whose_trials_all_fail_alike_ends_early(submit: Submit) -> None:
+    sweep = submit("raises", budget={"trials": 500})
+
+    assert sweep.state is SweepState.FAILED
+    assert "the first 5 trials failed alike; trial 0: ValueError: the layer expects 576" in (sweep.record.reason or "")
+    assert len(list(sweep.trials())) < 50
+
+
 def test_some_failures_leave_the_sweep_standing(submit: Submit) -> None:
     sweep = submit("raises_for_some", budget={"trials": 8})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,8 @@ from toprung.tuning.records import (
     TrialState,
     utc_now,
 )
+from toprung.tuning.run.outbox import Outbox
+from toprung.tuning.run.verdict import SURE_AFTER, common_failure
 from toprung.tuning.spec import SweepSpec
 
 KEPT_CHECKPOINTS = 5
@@ -44,6 +46,8 @@ class Ledger:
         self.spec = spec
         self.stop_reason: str | None = None
         """Set once: no new trial starts, and those running end."""
+        self.failed_of: str | None = None
+        """What all of the first trials failed of: the others would, too."""
         self.pausing = False
         """The same, but the sweep goes on later, in another runner."""
         self._clock = clock
@@ -51,12 +55,8 @@ class Ledger:
         self._lock = threading.RLock()
         self._trials: dict[int, Trial] = {}
         self._live: set[int] = set()
-        self._changed: set[int] = set()
-        self._results: list[Result] = []
-        self._decisions: list[Decision] = []
-        self._warnings: list[str] = []
-        self._dropped: list[int] = []
-        self._obsolete: list[CheckpointRef] = []
+        self._num_ended = 0
+        self._outbox = Outbox()
         self._kept: list[tuple[float, int]] = []
         self._running_since: dict[int, float] = {}
         self._gpu_s = 0.0
@@ -80,6 +80,7 @@ class Ledger:
             for trial in trials:
                 self._trials[trial.number] = trial
                 self._gpu_s += trial.gpu_hours * 3600
+                self._num_ended += trial.state.finished
                 if trial.state.finished and trial.checkpoint is not None:
                     self._keep_best(trial.number, eligible=True)
                 elif trial.state is TrialState.RUNNING:
@@ -168,7 +169,7 @@ class Ledger:
                 self._charge(number)
                 self._running_since[number] = self._clock()
             trial = self._trials[number]
-            self._results.append(
+            self._outbox.results.append(
                 Result(
                     number=number,
                     step=step,
@@ -188,12 +189,12 @@ class Ledger:
         """A running trial's checkpoints have changed."""
         with self._lock:
             trial = self._trials[number]
-            self._forget_checkpoints(trial.checkpoint, trial.resume_from, but={best, last})
+            self._outbox.give_up(trial.checkpoint, trial.resume_from, but={best, last})
             self._update(number, checkpoint=best, resume_from=last)
 
     def decided(self, decision: Decision) -> None:
         with self._lock:
-            self._decisions.append(decision)
+            self._outbox.decisions.append(decision)
 
     def ended(
         self,
@@ -209,8 +210,8 @@ class Ledger:
             self._live.discard(number)
             best, last = self._trials[number].checkpoint, self._trials[number].resume_from
             evicted = self._keep_best(number, eligible=state is not TrialState.FAILED) if best is not None else []
-            self._forget_checkpoints(last, but={best})
-            self._forget_checkpoints(*(self._trials[other].checkpoint for other in evicted))
+            self._outbox.give_up(last, but={best})
+            self._outbox.give_up(*(self._trials[other].checkpoint for other in evicted))
             self._update(
                 number,
                 state=state,
@@ -220,7 +221,12 @@ class Ledger:
                 resume_from=None,
                 ended_at=utc_now(),
             )
-            self._dropped.extend(other for other in evicted if other != number)
+            self._outbox.dropped.extend(other for other in evicted if other != number)
+            self._num_ended += 1
+            if state is TrialState.FAILED and self._num_ended == SURE_AFTER:
+                self.failed_of = common_failure(self._trials.values())
+                if self.failed_of is not None:
+                    self.stop(self.failed_of)
 
     # ---- the sweep's end
 
@@ -254,6 +260,8 @@ class Ledger:
         with self._lock:
             if self.pausing and self.stop_reason is None:
                 return SweepState.PAUSED, None
+            if self.failed_of is not None:
+                return SweepState.FAILED, self.failed_of
             failed = [trial for trial in self._trials.values() if trial.state is TrialState.FAILED]
             if failed and len(failed) == len(self._trials):
                 first = failed[0]
@@ -266,7 +274,7 @@ class Ledger:
 
     def warn(self, message: str) -> None:
         with self._lock:
-            self._warnings.append(message)
+            self._outbox.warnings.append(message)
 
     def take(self) -> tuple[Batch, list[CheckpointRef]] | None:
         """What has come since the last call, and the checkpoints that nobody needs once it is stored.
@@ -274,19 +282,10 @@ class Ledger:
         None when there is nothing.
         """
         with self._lock:
-            if not (self._changed or self._results or self._decisions or self._warnings or self._dropped):
+            batch = self._outbox.batch(self.sweep_id)
+            if batch is None:
                 return None
-            batch = Batch(
-                sweep_id=self.sweep_id,
-                trials=[self._trials[number] for number in sorted(self._changed)],
-                results=self._results,
-                decisions=self._decisions,
-                dropped_checkpoints=self._dropped,
-                warnings=self._warnings,
-            )
-            obsolete = self._obsolete
-            self._changed = set()
-            self._results, self._decisions, self._warnings, self._dropped, self._obsolete = [], [], [], [], []
+            obsolete, self._outbox = self._outbox.obsolete, Outbox()
             return batch, obsolete
 
     # ---- inside
@@ -296,13 +295,10 @@ class Ledger:
 
     def _put(self, trial: Trial) -> None:
         self._trials[trial.number] = trial
-        self._changed.add(trial.number)
+        self._outbox.trials[trial.number] = trial
 
     def _update(self, number: int, **changes: Any) -> None:
         self._put(self._trials[number].model_copy(update=changes))
-
-    def _forget_checkpoints(self, *old: CheckpointRef | None, but: Container[CheckpointRef | None] = ()) -> None:
-        self._obsolete.extend(dict.fromkeys(checkpoint for checkpoint in old if checkpoint and checkpoint not in but))
 
     def _charge(self, number: int) -> None:
         """Closes the account of the running attempt."""

@@ -1,13 +1,19 @@
-"""How a trial ends, and in which words."""
+"""How a trial ends, or all of them, and in which words."""
 
 from __future__ import annotations
 
-from toprung.tuning.records import Action, Decision, Failure, TrialState
+import re
+from collections.abc import Iterable
+
+from toprung.tuning.records import Action, Decision, Failure, FailureKind, Trial, TrialState
 from toprung.tuning.schedule import Scheduler
 from toprung.tuning.spec import SweepSpec
 
 Verdict = tuple[TrialState, str | None, Failure | None]
 """How a trial ends: its state, the reason in words, the failure."""
+
+SURE_AFTER = 5
+"""Trials that fail alike before a sweep gives up. A configuration may be at fault for one, hardly for five."""
 
 
 def verdict_of(
@@ -35,3 +41,25 @@ def verdict_of(
 def target_reached(spec: SweepSpec, number: int, step: int) -> str:
     """Why a sweep ends early."""
     return f"the target {spec.metric.target:g} was reached by trial {number} at step {step}"
+
+
+def common_failure(trials: Iterable[Trial]) -> str | None:
+    """Why a sweep's other trials would fail, too: what its first ones failed of; None where they may not.
+
+    The first `SURE_AFTER` trials to end raised the same exception (numbers in its text apart), and no other has come
+    further than they did.
+    """
+    trials = list(trials)
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED]
+    if len(failed) != SURE_AFTER or sum(trial.state.finished for trial in trials) != SURE_AFTER:
+        return None
+    failures = [trial.failure for trial in failed if trial.failure is not None]
+    alike = {re.sub(r"\d[\d.e+-]*", "#", failure.message) for failure in failures}
+    furthest = max(trial.step for trial in failed)
+    if len(alike) != 1 or any(failure.kind is not FailureKind.USER_ERROR for failure in failures):
+        return None
+    if any(trial.step > furthest or trial.state is TrialState.PAUSED for trial in trials):
+        return None
+    first = min(failed, key=lambda trial: trial.number)
+    assert first.failure is not None
+    return f"the first {SURE_AFTER} trials failed alike; trial {first.number}: {first.failure.message}"

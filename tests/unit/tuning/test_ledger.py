@@ -8,6 +8,7 @@ import pytest
 
 from toprung.tuning.records import Batch, CheckpointRef, Failure, FailureKind, SweepState, TrialState, utc_now
 from toprung.tuning.run.ledger import KEPT_CHECKPOINTS, Ledger
+from toprung.tuning.run.verdict import SURE_AFTER
 from toprung.tuning.spec import spec_from
 
 
@@ -217,6 +218,51 @@ def test_outcome() -> None:
 
     run(book, 2, [0.5])
     assert book.outcome() == (SweepState.SUCCEEDED, None)
+
+
+def fail(book: Ledger, number: int, message: str, steps: int = 0) -> None:
+    book.open(number, {}, {}, 0)
+    book.started(number)
+    for step in range(1, steps + 1):
+        report(book, number, step, 0.5)
+    book.ended(number, TrialState.FAILED, failure=Failure(kind=FailureKind.USER_ERROR, message=message))
+
+
+def test_a_sweep_whose_first_trials_fail_alike_ends() -> None:
+    book = ledger()
+    for number in range(SURE_AFTER - 1):
+        fail(book, number, f"ValueError: expects 576 inputs and gets {number}", steps=1)
+    book.open(50, {}, {}, 0)  # another runs, and is no further
+    book.started(50)
+    report(book, 50, 1, 0.5)
+    assert book.stop_reason is None
+
+    fail(book, SURE_AFTER, "ValueError: expects 576 inputs and gets 7.5e-3", steps=1)
+
+    assert book.outcome() == (
+        SweepState.FAILED,
+        "the first 5 trials failed alike; trial 0: ValueError: expects 576 inputs and gets 0",
+    )
+
+
+@pytest.mark.parametrize("other", ["another error", "completed", "further", "later"])
+def test_a_sweep_goes_on_where_trials_may_not_fail(other: str) -> None:
+    book = ledger()
+    if other == "completed":
+        run(book, 90, [0.5])
+    if other == "further":
+        book.open(90, {}, {}, 0)
+        book.started(90)
+        report(book, 90, 1, 0.5)
+    for number in range(SURE_AFTER):
+        fail(book, number, "KeyError: 'lr'" if other == "another error" and number == 2 else "ValueError: no")
+    if other == "later":
+        book = ledger()
+        fail(book, 0, "KeyError: 'lr'")
+        for number in range(1, SURE_AFTER + 3):
+            fail(book, number, "ValueError: no")
+
+    assert book.stop_reason is None
 
 
 def test_a_paused_trial_holds_no_place_and_costs_nothing() -> None:

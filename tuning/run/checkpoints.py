@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.train._internal.session import _TrainingResult
-from ray.train._internal.storage import get_fs_and_path
+from ray.train._internal.storage import _list_at_fs_path, get_fs_and_path
 from ray.tune import Checkpoint
 from ray.tune.result import TIME_TOTAL_S, TRAINING_ITERATION
 
@@ -22,7 +23,8 @@ class Checkpoints:
     """
 
     def __init__(self, storage_path: str) -> None:
-        self._filesystem: Any = get_fs_and_path(storage_path)[0]
+        self._filesystem: Any
+        self._filesystem, self._root = get_fs_and_path(storage_path)
 
     def __contains__(self, checkpoint: CheckpointRef) -> bool:
         return bool(self._filesystem.get_file_info(checkpoint.path).type.name == "Directory")
@@ -32,11 +34,37 @@ class Checkpoints:
         if checkpoint in self:
             self._filesystem.delete_dir(checkpoint.path)
 
+    def remove_unknown(self, sweep_id: str, known: Mapping[int, Iterable[CheckpointRef]]) -> None:
+        """Deletes what trials saved and the store never heard of: their runner died in between.
+
+        Args:
+            sweep_id: whose trials they are.
+            known: by number of the trials to look at, what stays.
+        """
+        # by the ends of their paths: the folder above may have been moved
+        stay = {number: {tuple(ref.path.split("/")[-2:]) for ref in refs} for number, refs in known.items()}
+        sweep = f"{self._root}/{sweep_id}"
+        for folder in _list_at_fs_path(self._filesystem, sweep):
+            number = folder.partition("-")[0]
+            if not number.isdigit() or int(number) not in stay:
+                continue
+            for name in _list_at_fs_path(self._filesystem, f"{sweep}/{folder}"):
+                if name.startswith("checkpoint_") and (folder, name) not in stay[int(number)]:
+                    self._filesystem.delete_dir(f"{sweep}/{folder}/{name}")
+
     def of_tune(self, checkpoint: CheckpointRef, reported: Reported, metric: str) -> _TrainingResult:
         """As Tune restores a trial from it, with what was reported at its step."""
         value = math.nan if reported.value is None else reported.value
         metrics = {metric: value, TRAINING_ITERATION: reported.step, TIME_TOTAL_S: reported.time_total_s}
         return _TrainingResult(Checkpoint(checkpoint.path, filesystem=self._filesystem), metrics)
+
+
+def folder_of(number: int, attempt: int) -> str:
+    """Name of the folder of a trial's checkpoints, under that of its sweep.
+
+    One that comes back gets a new one: Tune counts its checkpoints from 0 again.
+    """
+    return f"{number:06d}" if attempt == 1 else f"{number:06d}-{attempt}"
 
 
 def reference(saved: _TrainingResult) -> CheckpointRef:

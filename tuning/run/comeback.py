@@ -53,7 +53,9 @@ class Comeback:
                 self._ledger.resumed(number)
         self._waiting.extend(trial.number for trial in self._ledger if not trial.state.finished)
         self._entering.update(self._waiting)
-        self._say()
+        if self._past.trials:
+            self._tidy()
+            self._say()
 
     def next(self) -> int:
         """The trial that Tune is given next."""
@@ -82,9 +84,12 @@ class Comeback:
             if (number, checkpoint.step) in self._reported and checkpoint in self._checkpoints
         ]
 
+    def _tidy(self) -> None:
+        trials = [self._ledger[number] for number in self._waiting]
+        known = {trial.number: [ref for ref in (trial.checkpoint, trial.resume_from) if ref] for trial in trials}
+        self._checkpoints.remove_unknown(self._ledger.sweep_id, known)
+
     def _say(self) -> None:
-        if not self._past.trials:
-            return
         on, saved = len(self._waiting), sum(1 for number in self._waiting if self._kept(number))
         self._ledger.warn(
             f"the sweep's runner was lost after {self._past.elapsed_s:.0f} s and started again: {on} of "

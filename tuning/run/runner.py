@@ -34,7 +34,7 @@ from toprung.tuning.plan import compared_at, decided_at, num_trials
 from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
-from toprung.tuning.run.checkpoints import Checkpoints
+from toprung.tuning.run.checkpoints import Checkpoints, folder_of
 from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.pace import Pace
@@ -197,10 +197,8 @@ class Runner:
 
 
 def _folder(trial: TuneTrial) -> str:
-    """Of a trial's checkpoints. One that comes back gets a new one: Tune counts its checkpoints from 0 again."""
     identity = trial.config[IDENTITY]
-    first = identity["attempt"] == 1
-    return f"{identity['number']:06d}" if first else f"{identity['number']:06d}-{identity['attempt']}"
+    return folder_of(identity["number"], identity["attempt"])
 
 
 def _pace(spec: SweepSpec) -> Pace:

@@ -125,6 +125,20 @@ def test_a_promoted_trial_runs_where_its_row_still_says_paused(tmp_path: Path) -
     assert taken.ledger.num_live == 1
 
 
+def test_what_was_saved_and_never_heard_of_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "s"  # of the sweep
+    for name in ("000000/checkpoint_000000", "000000/checkpoint_000001", "000000-2/checkpoint_000000"):
+        (folder / name).mkdir(parents=True)
+    (folder / "000001" / "checkpoint_000000").mkdir(parents=True)
+    (folder / "000000" / "notes").mkdir()
+    known = CheckpointRef(step=1, path=str(folder / "000000" / "checkpoint_000001"))
+
+    Taken(tmp_path, [trial(0, checkpoint=known, resume_from=known), trial(1, TrialState.COMPLETED, ended_at=EPOCH)])
+
+    left = sorted(str(path.relative_to(folder)) for path in folder.glob("*/*"))
+    assert left == ["000000/checkpoint_000001", "000000/notes", "000001/checkpoint_000000"]
+
+
 def test_the_warning_counts_the_checkpoints_that_are_there(tmp_path: Path) -> None:
     saved = [CheckpointRef(step=1, path=str(tmp_path / name)) for name in ("there", "gone")]
     (tmp_path / "there").mkdir()

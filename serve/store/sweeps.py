@@ -111,7 +111,8 @@ def set_state(
         values |= _started(connection, sweep)
     if state is SweepState.PAUSED:
         _release_trials(database, connection, sweep.id)
-        values |= {"paused_at": utc_now(), "pause_requested": False}
+        # one that paused before and did not start since has been idle from then on
+        values |= {"paused_at": func.coalesce(sweeps.c.paused_at, utc_now()), "pause_requested": False}
     if state.finished:
         _finish_trials(database, connection, sweep.id, reason or f"the sweep {state}", failure)
         values["ended_at"] = utc_now()
@@ -138,10 +139,12 @@ def request_cancel(database: Database, connection: Connection, sweep: Sweep) -> 
 
 def request_pause(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
     if sweep.state is SweepState.QUEUED:
-        return set_state(database, connection, sweep, SweepState.PAUSED, "paused before it started")
+        return set_state(database, connection, sweep, SweepState.PAUSED, None)
     if sweep.state.finished:
         raise Conflict(f"Sweep {sweep.name} has already {_ended(sweep.state)} and can't pause.", state=sweep.state)
-    if sweep.state is SweepState.PAUSED or sweep.pause_requested or sweep.cancel_requested:
+    if sweep.cancel_requested:
+        raise Conflict(f"Sweep {sweep.name} is being cancelled and can't pause.", state=sweep.state)
+    if sweep.state is SweepState.PAUSED or sweep.pause_requested:
         return sweep
     connection.execute(update(sweeps).where(sweeps.c.id == sweep.id).values(pause_requested=True))
     events.add(connection, [events.sweep_state(sweep, pause_requested=True)])
@@ -165,7 +168,7 @@ def _started(connection: Connection, sweep: Sweep) -> dict[str, Any]:
     """It starts, or goes on: the time between doesn't count for its budget."""
     now = utc_now()
     if sweep.started_at is None:
-        return {"started_at": now}
+        return {"started_at": now, "paused_at": None}
     paused_at = connection.execute(select(sweeps.c.paused_at).where(sweeps.c.id == sweep.id)).scalar()
     idle_s = 0.0 if paused_at is None else (now - paused_at).total_seconds()
     return {"paused_at": None, "idle_s": sweep.idle_s + idle_s}

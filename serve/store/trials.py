@@ -128,17 +128,12 @@ def prior(connection: Connection, sweep: Sweep, steps: Collection[int]) -> Prior
 def past(connection: Connection, sweep: Sweep, steps: Collection[int] | None) -> Past:
     query = select(trials).where(trials.c.sweep_id == sweep.id).order_by(trials.c.number)
     known = [trial_of(row) for row in connection.execute(query)]
-    saved = [
-        (trial.number, reference.step)
-        for trial in known
-        if not trial.state.finished
-        for reference in (trial.checkpoint, trial.resume_from)
-        if reference is not None
-    ]
     columns = (results.c[name] for name in ("number", "step", "metrics", "reported_at", "time_total_s"))
     of_sweep = select(*columns).where(results.c.sweep_id == sweep.id).order_by(results.c.id)
     if steps is not None:
-        of_sweep = of_sweep.where(results.c.step.in_(steps) | tuple_(results.c.number, results.c.step).in_(saved))
+        # by a join: a long sweep may have more paused trials than a query may have values
+        saved = trials.c.ended_at.is_(None) & results.c.step.in_((trials.c.checkpoint_step, trials.c.resume_step))
+        of_sweep = of_sweep.join(trials).where(results.c.step.in_(steps) | saved)
     reported = []
     for row in connection.execute(of_sweep):
         value = _objective(row.metrics, sweep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from ray.tune.result import TIME_TOTAL_S, TRAINING_ITERATION
 
 from toprung.tuning.past import Reported
 from toprung.tuning.records import CheckpointRef
+
+logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -31,8 +34,7 @@ class Checkpoints:
 
     def remove(self, checkpoint: CheckpointRef) -> None:
         """Deletes it; one that is gone is no error."""
-        if checkpoint in self:
-            self._filesystem.delete_dir(checkpoint.path)
+        self._delete(checkpoint.path)
 
     def remove_unknown(self, sweep_id: str, known: Mapping[int, Iterable[CheckpointRef]]) -> None:
         """Deletes what trials saved and the store never heard of: their runner died in between.
@@ -50,7 +52,15 @@ class Checkpoints:
                 continue
             for name in _list_at_fs_path(self._filesystem, f"{sweep}/{folder}"):
                 if name.startswith("checkpoint_") and (folder, name) not in stay[int(number)]:
-                    self._filesystem.delete_dir(f"{sweep}/{folder}/{name}")
+                    self._delete(f"{sweep}/{folder}/{name}")
+
+    def _delete(self, path: str) -> None:
+        try:
+            self._filesystem.delete_dir(path)
+        except FileNotFoundError:
+            return
+        except Exception as error:  # whatever the storage raises: a folder that stays is no reason to lose a sweep
+            logger.warning("a checkpoint that nobody needs stays, it can't be removed: %s: %s", path, error)
 
     def of_tune(self, checkpoint: CheckpointRef, reported: Reported, metric: str) -> _TrainingResult:
         """As Tune restores a trial from it, with what was reported at its step."""

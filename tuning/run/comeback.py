@@ -53,8 +53,9 @@ class Comeback:
                 self._ledger.resumed(number)
         self._waiting.extend(trial.number for trial in self._ledger if not trial.state.finished)
         self._entering.update(self._waiting)
-        if self._past.trials:
-            self._tidy()
+        self._tidy()
+        # after a pause none was running: that needs no warning
+        if any(trial.state is TrialState.RUNNING for trial in self._past.trials):
             self._say()
 
     def next(self) -> int:
@@ -85,6 +86,8 @@ class Comeback:
         ]
 
     def _tidy(self) -> None:
+        if not self._waiting:
+            return
         trials = [self._ledger[number] for number in self._waiting]
         known = {trial.number: [ref for ref in (trial.checkpoint, trial.resume_from) if ref] for trial in trials}
         self._checkpoints.remove_unknown(self._ledger.sweep_id, known)

@@ -46,10 +46,10 @@ class Ledger:
         self.spec = spec
         self.stop_reason: str | None = None
         """Set once: no new trial starts, and those running end."""
-        self.failed_of: str | None = None
-        """What all of the first trials failed of: the others would, too."""
         self.pausing = False
         """The same, but the sweep goes on later, in another runner."""
+        self.failed_of: str | None = None
+        """What all of the first trials failed of: the others would, too."""
         self._clock = clock
         self._started_at = clock()
         self._lock = threading.RLock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.integration.store.records import new_sweep, result, trial
@@ -43,6 +45,36 @@ def test_trials_that_ran_wait_and_the_time_between_does_not_count(store: Store) 
     assert again.idle_s > 0
     since = (utc_now() - again.started_at).total_seconds()
     assert store.past(sweep.id, ()).elapsed_s == pytest.approx(since - again.idle_s, abs=0.5)
+
+
+def test_a_pause_in_the_queue_counts_from_the_first(store: Store) -> None:
+    sweep = new_sweep(store)
+    store.set_sweep_state(sweep.id, SweepState.PAUSED)
+    began = time.monotonic()
+    store.resume(sweep.id)
+    time.sleep(0.2)  # in the queue
+    store.request_pause(sweep.id)
+    store.resume(sweep.id)
+    again = store.set_sweep_state(sweep.id, SweepState.RUNNING)
+    assert 0.2 <= again.idle_s <= time.monotonic() - began + 0.1
+
+
+def test_a_pause_before_the_first_start_is_not_counted(store: Store) -> None:
+    sweep = new_sweep(store, running=False)
+    store.request_pause(sweep.id)
+    store.resume(sweep.id)
+    time.sleep(0.2)
+    store.set_sweep_state(sweep.id, SweepState.RUNNING)
+    store.set_sweep_state(sweep.id, SweepState.PAUSED)
+    store.resume(sweep.id)
+    assert store.set_sweep_state(sweep.id, SweepState.RUNNING).idle_s < 0.2
+
+
+def test_what_is_being_cancelled_does_not_pause(store: Store) -> None:
+    sweep = new_sweep(store)
+    store.request_cancel(sweep.id)
+    with pytest.raises(Conflict, match="is being cancelled"):
+        store.request_pause(sweep.id)
 
 
 def test_a_paused_sweep_can_be_cancelled(store: Store) -> None:

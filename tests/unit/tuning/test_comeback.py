@@ -139,6 +139,25 @@ def test_what_was_saved_and_never_heard_of_is_removed(tmp_path: Path) -> None:
     assert left == ["000000/checkpoint_000001", "000000/notes", "000001/checkpoint_000000"]
 
 
+def test_after_a_pause_nothing_was_lost(tmp_path: Path) -> None:
+    taken = Taken(tmp_path, [trial(state=TrialState.PENDING)])
+
+    assert len(taken.comeback) == 1
+    assert taken.ledger.take() is None, "no warning"
+
+
+def test_a_checkpoint_that_cannot_be_removed_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file where a folder is expected stands for whatever a storage may refuse."""
+    (tmp_path / "file").touch()
+
+    Checkpoints(str(tmp_path)).remove(CheckpointRef(step=1, path=str(tmp_path / "file")))
+    Checkpoints(str(tmp_path)).remove(CheckpointRef(step=1, path=str(tmp_path / "gone")))
+
+    assert (tmp_path / "file").exists()
+    assert len(caplog.records) == 1
+    assert "can't be removed" in caplog.text
+
+
 def test_the_warning_counts_the_checkpoints_that_are_there(tmp_path: Path) -> None:
     saved = [CheckpointRef(step=1, path=str(tmp_path / name)) for name in ("there", "gone")]
     (tmp_path / "there").mkdir()

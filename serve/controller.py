@@ -19,9 +19,11 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from toprung.errors import Conflict
+from toprung.serve.allotment import Allotment
 from toprung.serve.home import Home
 from toprung.serve.runners import Runners
 from toprung.serve.store import Store
+from toprung.tuning.orders import Orders
 from toprung.tuning.past import Past
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
@@ -49,6 +51,10 @@ class _Watched:
 
     actor: Any
     outcome: ray.ObjectRef[Any]
+    orders: Orders
+    """Those that it was last given."""
+    told: ray.ObjectRef[None] | None = None
+    """The call that gave them, until it has returned: a later one might overtake it."""
     stop_asked_at: float | None = None
 
 
@@ -70,6 +76,7 @@ class Controller:
         self._busy_at = time.monotonic()
         self._watched: dict[str, _Watched] = {}
         self._deaths: dict[str, _Deaths] = {}
+        self._allotment = Allotment()
         self._logs = _Logs(self._home)
         self._stopping = threading.Event()
         self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
@@ -120,10 +127,12 @@ class Controller:
     def _tick(self) -> None:
         sweeps = self._store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])
         running = [sweep for sweep in sweeps if sweep.state is SweepState.RUNNING]
+        queued = [sweep for sweep in sweeps if sweep.state is SweepState.QUEUED]
+        starting = queued[: max(0, _MAX_RUNNING - len(running))]
+        self._allotment.update([sweep for sweep in sweeps if sweep in running or sweep in starting])
         for sweep in running:
             self._watch(sweep)
-        queued = [sweep for sweep in sweeps if sweep.state is SweepState.QUEUED]
-        for sweep in queued[: max(0, _MAX_RUNNING - len(running))]:
+        for sweep in starting:
             self._start(sweep)
         if sweeps:
             self._busy_at = time.monotonic()
@@ -136,20 +145,32 @@ class Controller:
 
     def _start(self, sweep: Sweep) -> None:
         try:
-            self._store.set_sweep_state(sweep.id, SweepState.RUNNING)
+            started = self._store.set_sweep_state(sweep.id, SweepState.RUNNING)
         except Conflict:  # cancelled in between
             return
-        self._run_sweep(sweep)
+        self._run_sweep(started)
 
     def _run_sweep(self, sweep: Sweep) -> None:
         """A new runner for the sweep: it begins, or goes on where the last one was lost."""
+        orders = self._orders(sweep)
         try:
-            actor = self._runners.start(sweep)
+            actor = self._runners.start(sweep, orders)
         except Exception as error:  # e.g. a package that was deleted
             logger.exception("cannot start a runner for %s", sweep.id)
             self._end(sweep.id, SweepState.FAILED, f"no runner could be started: {error}")
             return
-        self._watched[sweep.id] = _Watched(actor, actor.outcome.remote())
+        self._watched[sweep.id] = _Watched(actor, actor.outcome.remote(), orders)
+
+    def _orders(self, sweep: Sweep) -> Orders:
+        requests, stopping = self._store.orders(sweep.id)
+        return Orders(
+            spec=sweep.spec,
+            revision=sweep.revision,
+            requests=requests,
+            stopping=stopping,
+            share=self._allotment.share(sweep.id),
+            preempt=self._allotment.must_make_room(sweep),
+        )
 
     def _watch(self, sweep: Sweep) -> None:
         watched = self._watched.get(sweep.id) or self._find(sweep)
@@ -162,18 +183,36 @@ class Controller:
             self._ask(sweep.id, watched, lambda: watched.actor.stop.remote(_CANCELLED))
         elif sweep.pause_requested:
             self._ask(sweep.id, watched, watched.actor.pause.remote)
+        else:
+            self._direct(sweep, watched)
+
+    def _direct(self, sweep: Sweep, watched: _Watched) -> None:
+        """Tells a runner what has changed of what is wanted."""
+        if watched.told is not None:
+            if not ray.wait([watched.told], timeout=0)[0]:
+                return
+            watched.told = None
+        known, share = watched.orders, self._allotment.share(sweep.id)
+        preempt = self._allotment.must_make_room(sweep)
+        if (sweep.revision, share, preempt) != (known.revision, known.share, known.preempt):
+            watched.orders = self._orders(sweep)
+            watched.told = watched.actor.direct.remote(watched.orders)
 
     def _find(self, sweep: Sweep) -> _Watched | None:
         """The runner of a sweep that an earlier life of this controller started."""
-        actor = self._runners.find(sweep)
+        orders = self._orders(sweep)
+        actor = self._runners.find(sweep, orders)
         if actor is None:
             return None
-        self._watched[sweep.id] = _Watched(actor, actor.outcome.remote())
+        # it may have others, of an earlier life
+        told = actor.direct.remote(orders)
+        self._watched[sweep.id] = _Watched(actor, actor.outcome.remote(), orders, told)
         return self._watched[sweep.id]
 
     def _finish(self, sweep: Sweep, watched: _Watched) -> None:
+        revision: int | None = None
         try:
-            state, reason = ray.get(watched.outcome)
+            state, reason, revision = ray.get(watched.outcome)
         except ActorUnavailableError as error:  # the connection broke; it may well be alive
             logger.warning("the runner of %s does not answer, asking again: %s", sweep.id, _brief(error))
             watched.outcome = watched.actor.outcome.remote()
@@ -186,7 +225,7 @@ class Controller:
             state, reason = SweepState.FAILED, f"its environment could not be made: {_brief(error)}"
         if sweep.cancel_requested:
             state, reason = SweepState.CANCELLED, _CANCELLED
-        self._end(sweep.id, state, reason)
+        self._end(sweep.id, state, reason, revision=revision)
         self._runners.release(sweep.id, watched.actor)
 
     def _lost(self, sweep: Sweep, how: str) -> None:
@@ -220,9 +259,11 @@ class Controller:
             logger.warning("the runner of %s did not stop in %.0f s and is killed", sweep_id, _STOP_GRACE_S)
             ray.kill(watched.actor)
 
-    def _end(self, sweep_id: str, state: SweepState, reason: str | None, *, lost: bool = False) -> None:
+    def _end(
+        self, sweep_id: str, state: SweepState, reason: str | None, *, lost: bool = False, revision: int | None = None
+    ) -> None:
         failure = Failure(kind=FailureKind.NODE_LOST, message=reason or "its runner is gone") if lost else None
-        self._store.set_sweep_state(sweep_id, state, reason, failure=failure)
+        self._store.set_sweep_state(sweep_id, state, reason, failure=failure, revision=revision)
         self._watched.pop(sweep_id, None)
         self._deaths.pop(sweep_id, None)
 

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from toprung.serve.actor import CONTROLLER, NAMESPACE
 from toprung.serve.home import Home
+from toprung.tuning.orders import Orders
 from toprung.tuning.records import Sweep
 from toprung.tuning.run.actor import TUNE_ENV, RunnerActor
 from toprung.tuning.run.service import Service
@@ -50,14 +51,14 @@ class Runners:
         self._spare: _Spare | None = None
         _let_go_spares()
 
-    def start(self, sweep: Sweep) -> Any:
+    def start(self, sweep: Sweep, orders: Orders) -> Any:
         """A runner that begins the sweep: the spare, where there is one and it fits."""
         code = self._code(sweep)
         spare, environment = self._spare, sweep.spec.environment
         if spare is not None and not environment.pip and not environment.env_vars:
             self._spare = None
             try:
-                self._hand_over(sweep, code, spare)
+                self._hand_over(sweep, orders, code, spare)
             except Exception as error:  # it died, or does not answer
                 logger.warning("%s is lost: %s", spare.name, error)
                 self.release(sweep.id, spare.actor)
@@ -65,17 +66,17 @@ class Runners:
                 return spare.actor
         _internal_kv_del(_key(sweep.id))  # of a spare that had the sweep before and is gone
         actor = _actor(f"toprung-runner-{sweep.id}", _runtime_env(sweep, code))
-        self._begin(actor, sweep)
+        self._begin(actor, sweep, orders)
         return actor
 
-    def find(self, sweep: Sweep) -> Any | None:
+    def find(self, sweep: Sweep, orders: Orders) -> Any | None:
         """The runner of a sweep that an earlier life of the controller started; None if it is gone."""
         name = _taken(sweep.id)
         try:
             actor = ray.get_actor(name or f"toprung-runner-{sweep.id}", namespace=NAMESPACE)
         except ValueError:
             return None
-        self._begin(actor, sweep, self._code(sweep) if name else None)  # that life may have ended before it did
+        self._begin(actor, sweep, orders, self._code(sweep) if name else None)  # that life may have ended before it did
         return actor
 
     def release(self, sweep_id: str, actor: Any) -> None:
@@ -98,16 +99,16 @@ class Runners:
         if self._spare is not None:
             ray.kill(self._spare.actor)
 
-    def _hand_over(self, sweep: Sweep, code: bytes | None, spare: _Spare) -> None:
+    def _hand_over(self, sweep: Sweep, orders: Orders, code: bytes | None, spare: _Spare) -> None:
         if code is not None:
             upload_package_to_gcs(spare.working_dir, code)  # for other nodes: none has unpacked the empty one
         _internal_kv_put(_key(sweep.id), spare.name)
-        ray.get(self._begin(spare.actor, sweep, code), timeout=_TAKE_UP_S)
+        ray.get(self._begin(spare.actor, sweep, orders, code), timeout=_TAKE_UP_S)
 
-    def _begin(self, actor: Any, sweep: Sweep, code: bytes | None = None) -> ray.ObjectRef[None]:
+    def _begin(self, actor: Any, sweep: Sweep, orders: Orders, code: bytes | None = None) -> ray.ObjectRef[None]:
         service = Service(CONTROLLER, NAMESPACE)
         begun: ray.ObjectRef[None] = actor.run.remote(
-            sweep.id, sweep.spec, str(self._home.runs), service, self._wait_for_resources, code=code
+            sweep.id, orders, str(self._home.runs), service, self._wait_for_resources, code=code
         )
         return begun
 
@@ -122,7 +123,7 @@ def _actor(name: str, runtime_env: dict[str, Any]) -> Any:
         "namespace": NAMESPACE,
         "lifetime": "detached",
         "num_cpus": 0,
-        "max_concurrency": 4,
+        "max_concurrency": 16,  # calls that wait for the sweep's end hold one each
         "runtime_env": runtime_env,
     }
     node = _worker_node()

@@ -5,8 +5,9 @@ All are frozen pydantic models; times are timezone-aware UTC. Sweep states:
     queued --a--> running --b--> succeeded
      |  ^            |-----c--> failed
      n  p            |-----e--> cancelled <--d-- queued or paused
-     v  |            |
-    paused <---o-----'
+     v  |            |-----o--> paused
+    paused           '-----r--> queued     asked for more in the moment in which it ended
+    succeeded, failed, cancelled --q--> queued     extended, or trials were asked for (enqueue, retry)
 
 Trial states:
 
@@ -17,7 +18,7 @@ Trial states:
        '--m-- paused <-l-'                   waits at a rung; promoted (m), or pruned (h) when nothing more will be
        |------------j--------> cancelled     the sweep ended first (cancel, budget, target)
 
-A finished state never changes again. Each change is one event.
+A trial's finished state never changes again: a retry is another trial. Each change is one event.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class SweepState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        return not SWEEP_TRANSITIONS[self]
+        return self in (SweepState.SUCCEEDED, SweepState.FAILED, SweepState.CANCELLED)
 
 
 class TrialState(StrEnum):
@@ -61,11 +62,13 @@ class TrialState(StrEnum):
 
 SWEEP_TRANSITIONS: dict[SweepState, frozenset[SweepState]] = {
     SweepState.QUEUED: frozenset({SweepState.RUNNING, SweepState.PAUSED, SweepState.CANCELLED, SweepState.FAILED}),
-    SweepState.RUNNING: frozenset({SweepState.PAUSED, SweepState.SUCCEEDED, SweepState.FAILED, SweepState.CANCELLED}),
+    SweepState.RUNNING: frozenset(
+        {SweepState.QUEUED, SweepState.PAUSED, SweepState.SUCCEEDED, SweepState.FAILED, SweepState.CANCELLED}
+    ),
     SweepState.PAUSED: frozenset({SweepState.QUEUED, SweepState.CANCELLED}),
-    SweepState.SUCCEEDED: frozenset(),
-    SweepState.FAILED: frozenset(),
-    SweepState.CANCELLED: frozenset(),
+    SweepState.SUCCEEDED: frozenset({SweepState.QUEUED}),
+    SweepState.FAILED: frozenset({SweepState.QUEUED}),
+    SweepState.CANCELLED: frozenset({SweepState.QUEUED}),
 }
 TRIAL_TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
     TrialState.PENDING: frozenset(
@@ -172,7 +175,9 @@ class Sweep(Record):
     cancel_requested: bool = False
     pause_requested: bool = False
     idle_s: float = 0.0
-    """Seconds between its first start and its last in which it was paused, or queued again."""
+    """Seconds between its first start and its last in which it was paused, over, or queued again."""
+    revision: int = 1
+    """Grows with each edit of the spec, and with each request for a trial or for the end of one."""
     trials: dict[TrialState, int] = Field(default_factory=dict)
     """How many trials are in each state (states without trials are left out)."""
     num_trials: int | None = None
@@ -215,6 +220,14 @@ class Trial(Record):
     started_at: UtcTime | None = None
     ended_at: UtcTime | None = None
     gpu_hours: float = 0.0
+    request_id: int | None = None
+    """The request by which a user asked for it; None: the search proposed it."""
+    retry_of: int | None = None
+    """The number of the trial whose configuration it tries again."""
+    stop_requested: bool = False
+    """A user wants it to end."""
+    num_failures: int = 0
+    """Attempts that failed of the trial itself; lost machines don't count."""
 
 
 class BestTrial(Record):
@@ -265,9 +278,19 @@ class Event(Record):
     id: int
     sweep_id: str
     type: str
-    """sweep.state | trial.state | trial.results | decision | warning"""
+    """sweep.state | sweep.edited | trial.state | trial.results | decision | budget | warning"""
     at: UtcTime
     data: dict[str, Any]
+
+
+class Milestone(Record):
+    """How much of a part of the budget is used."""
+
+    budget: str
+    """wall_time_s | gpu_hours | steps"""
+    percent: int
+    used: float
+    limit: float
 
 
 class Batch(Record):
@@ -280,6 +303,7 @@ class Batch(Record):
     dropped_checkpoints: list[int] = Field(default_factory=list)
     """Numbers of finished trials whose checkpoint is no longer kept."""
     warnings: list[str] = Field(default_factory=list)
+    milestones: list[Milestone] = Field(default_factory=list)
 
 
 T = TypeVar("T")

@@ -9,6 +9,8 @@ from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from toprung.tuning.records import Sweep
+
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
@@ -31,11 +33,22 @@ def ndjson(models: Iterable[BaseModel]) -> Response:
 def cacheable(request: Request, model: BaseModel) -> Response:
     """A record with a strong ETag, or 304 where the caller has it already."""
     body = model.model_dump_json().encode()
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    etag = _etag(body, model)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if _matches(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type=JSON)
+
+
+def etag_of(model: BaseModel) -> str:
+    """The strong ETag of a record."""
+    return _etag(model.model_dump_json().encode(), model)
+
+
+def _etag(body: bytes, model: BaseModel) -> str:
+    # a sweep's says its revision as well: an edit is refused for another edit, not for another result
+    revision = f"r{model.revision}-" if isinstance(model, Sweep) else ""
+    return f'"{revision}{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def wants_ndjson(request: Request) -> bool:

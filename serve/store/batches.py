@@ -51,7 +51,7 @@ def write(database: Database, connection: Connection, batch: Batch) -> None:
             *(row for trial, row in changes if trial.state.finished),
         ],
     )
-    _insert_warnings(database, connection, batch)
+    _insert_notices(database, connection, batch)
 
 
 def _numbers(batch: Batch) -> set[int]:
@@ -136,10 +136,14 @@ def _insert_decisions(
     return [decision for key, decision in wanted.items() if key in new]
 
 
-def _insert_warnings(database: Database, connection: Connection, batch: Batch) -> None:
-    if batch.warnings:
+def _insert_notices(database: Database, connection: Connection, batch: Batch) -> None:
+    rows = [
+        *(events.milestone_row(batch.sweep_id, milestone) for milestone in batch.milestones),
+        *(events.warning_row(batch.sweep_id, message) for message in batch.warnings),
+    ]
+    if rows:
         insert = database.insert(event_table).on_conflict_do_nothing(index_elements=["sweep_id", "fingerprint"])
-        connection.execute(insert, [events.warning_row(batch.sweep_id, message) for message in batch.warnings])
+        connection.execute(insert, rows)
 
 
 def _result_events(sweep_id: str, new: list[Result], metric_name: str) -> list[dict[str, Any]]:

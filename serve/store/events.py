@@ -9,12 +9,14 @@ from sqlalchemy import Connection, func, insert, select
 
 from toprung.serve.store.rows import event_of, to_text
 from toprung.serve.store.tables import events
-from toprung.tuning.records import Event, Sweep, Trial, utc_now
+from toprung.tuning.records import Event, Milestone, Sweep, Trial, utc_now
 
 SWEEP_STATE = "sweep.state"
+SWEEP_EDITED = "sweep.edited"
 TRIAL_STATE = "trial.state"
 TRIAL_RESULTS = "trial.results"
 DECISION = "decision"
+BUDGET = "budget"
 WARNING = "warning"
 
 
@@ -24,12 +26,25 @@ def event_row(sweep_id: str, type: str, data: dict[str, Any]) -> dict[str, Any]:
 
 def warning_row(sweep_id: str, message: str) -> dict[str, Any]:
     """The row of a warning, which is written once for each sweep and text."""
-    fingerprint = hashlib.sha256(message.encode()).hexdigest()
-    return event_row(sweep_id, WARNING, {"message": message}) | {"fingerprint": fingerprint}
+    return _once(event_row(sweep_id, WARNING, {"message": message}), message)
+
+
+def milestone_row(sweep_id: str, milestone: Milestone) -> dict[str, Any]:
+    """The row of a part of the budget that was reached, which is written once for each limit."""
+    key = f"budget/{milestone.budget}/{milestone.limit!r}/{milestone.percent}"
+    return _once(event_row(sweep_id, BUDGET, milestone.model_dump()), key)
+
+
+def _once(row: dict[str, Any], key: str) -> dict[str, Any]:
+    return row | {"fingerprint": hashlib.sha256(key.encode()).hexdigest()}
 
 
 def sweep_state(sweep: Sweep, **more: Any) -> dict[str, Any]:
     return event_row(sweep.id, SWEEP_STATE, {"state": sweep.state, "reason": sweep.reason, **more})
+
+
+def sweep_edited(sweep: Sweep, **changes: Any) -> dict[str, Any]:
+    return event_row(sweep.id, SWEEP_EDITED, {"revision": sweep.revision, "num_trials": sweep.num_trials, **changes})
 
 
 def trial_state(trial: Trial, *, first: bool) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def save(
         return
     goal = connection.execute(select(sweeps.c.goal).where(sweeps.c.id == sweep_id)).scalar_one()
     insert = database.insert(trials)
-    kept = {"sweep_id", "number", "created_at"}
+    kept = {"sweep_id", "number", "created_at", "stop_requested"}
     replaced = {column.name: column for column in insert.excluded if column.name not in kept}
     upsert = insert.on_conflict_do_update(index_elements=["sweep_id", "number"], set_=replaced)
     connection.execute(upsert, [trial_row(trial, goal) for trial in changed.values()])

@@ -10,6 +10,7 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Row
 
 from toprung.serve.store.tables import COUNTERS
+from toprung.tuning.orders import TrialRequest
 from toprung.tuning.prior import PriorTrial
 from toprung.tuning.records import Best, CheckpointRef, Decision, Event, Failure, Result, Sweep, Trial, TrialState
 from toprung.tuning.spec import SweepSpec
@@ -43,6 +44,7 @@ def sweep_of(row: Row[Any]) -> Sweep:
         cancel_requested=row.cancel_requested,
         pause_requested=row.pause_requested,
         idle_s=row.idle_s,
+        revision=row.revision,
         trials={state: count for state, count in counts.items() if count},
         num_trials=row.num_trials,
         best=best,
@@ -73,6 +75,10 @@ def trial_of(row: Row[Any]) -> Trial:
         started_at=row.started_at,
         ended_at=row.ended_at,
         gpu_hours=row.gpu_hours,
+        request_id=row.request_id,
+        retry_of=row.retry_of,
+        stop_requested=row.stop_requested,
+        num_failures=row.num_failures,
     )
 
 
@@ -121,7 +127,14 @@ def trial_row(trial: Trial, goal: str) -> dict[str, Any]:
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
         "gpu_hours": trial.gpu_hours,
+        "request_id": trial.request_id,
+        "retry_of": trial.retry_of,
+        "num_failures": trial.num_failures,
     }
+
+
+def request_of(row: Row[Any]) -> TrialRequest:
+    return TrialRequest(id=row.id, params=from_json(row.params), retry_of=row.retry_of)
 
 
 def result_of(row: Row[Any]) -> Result:

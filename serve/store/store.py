@@ -6,17 +6,18 @@ on the same database. docs/store.md tells the tables and the rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select
 
-from toprung.serve.store import batches, events, sweeps, trials
+from toprung.serve.store import batches, edits, events, sweeps, trials
 from toprung.serve.store.best import explained
 from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
 from toprung.serve.store.tables import cursors
 from toprung.serve.store.trials import TrialOrder
+from toprung.tuning.orders import TrialRequest
 from toprung.tuning.past import Past
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import (
@@ -119,7 +120,13 @@ class Store:
             return sweeps.find(connection, state=state, name=name, cursor=cursor, limit=_limit(limit))
 
     def set_sweep_state(
-        self, sweep_id: str, state: SweepState, reason: str | None = None, *, failure: Failure | None = None
+        self,
+        sweep_id: str,
+        state: SweepState,
+        reason: str | None = None,
+        *,
+        failure: Failure | None = None,
+        revision: int | None = None,
     ) -> Sweep:
         """Move a sweep to another state; a finished state ends its unfinished trials with it.
 
@@ -129,6 +136,8 @@ class Store:
             reason: why, in words.
             failure: what its running trials failed of, where the sweep's end is theirs (its runner died).
                 Without it, and where they did not run, they become `cancelled`.
+            revision: of the sweep, as its runner knew it: one that was asked for more since then is queued instead
+                of succeeding or failing.
 
         Raises:
             NotFound: there is no such sweep.
@@ -136,7 +145,7 @@ class Store:
         """
         with self._database.write() as connection:
             sweep = sweeps.get(connection, sweep_id)
-            return sweeps.set_state(self._database, connection, sweep, SweepState(state), reason, failure)
+            return sweeps.set_state(self._database, connection, sweep, SweepState(state), reason, failure, revision)
 
     def request_cancel(self, sweep_id: str) -> Sweep:
         """Cancel a queued sweep, or note the wish for a running one; asking again changes nothing.
@@ -167,6 +176,81 @@ class Store:
         """
         with self._database.write() as connection:
             return sweeps.resume(self._database, connection, sweeps.get(connection, sweep_id))
+
+    def edit_sweep(self, sweep_id: str, patch: Mapping[str, Any], *, revision: int | None = None) -> Sweep:
+        """Change budget, concurrency, priority or weight of a sweep that has not ended.
+
+        Args:
+            sweep_id: the sweep's id.
+            patch: a merge patch (RFC 7396) of its spec.
+            revision: the one that the caller has seen.
+
+        Raises:
+            NotFound: there is no such sweep.
+            Conflict: it is finished.
+            PreconditionFailed: it has another revision.
+            InvalidSpec: the patch changes other fields, or leaves a spec with problems.
+        """
+        with self._database.write() as connection:
+            return edits.edit(connection, sweeps.get(connection, sweep_id), patch, revision)
+
+    def extend_sweep(self, sweep_id: str, budget: Mapping[str, Any]) -> Sweep:
+        """Give a sweep another budget, a merge patch of its present one; one that is finished is queued again.
+
+        A target that it has reached is lifted.
+
+        Raises:
+            NotFound: there is no such sweep.
+            InvalidSpec: the budget has problems, or leaves a finished sweep nothing to do.
+        """
+        with self._database.write() as connection:
+            return edits.extend(self._database, connection, sweeps.get(connection, sweep_id), budget)
+
+    def request_trial(self, sweep_id: str, config: Mapping[str, Any], *, idempotency_key: str | None = None) -> Sweep:
+        """Ask for a trial of a configuration made by hand, on top of the budget; a finished sweep is queued again.
+
+        Args:
+            sweep_id: the sweep's id.
+            config: nested as `parameters`; what it leaves out is drawn at random.
+            idempotency_key: the same key again changes nothing.
+
+        Raises:
+            NotFound: there is no such sweep.
+            InvalidSpec: the configuration is none of the sweep's space.
+        """
+        with self._database.write() as connection:
+            sweep = sweeps.get(connection, sweep_id)
+            return edits.request_trial(self._database, connection, sweep, config, idempotency_key)
+
+    def retry_trials(self, sweep_id: str, numbers: Collection[int] | None = None, *, code: str | None = None) -> Sweep:
+        """Ask for further trials of the same configurations, on top of the budget; a finished sweep is queued again.
+
+        Args:
+            sweep_id: the sweep's id.
+            numbers: of the trials; None: all failed ones that were not tried again yet.
+            code: the package that the sweep has from now on, `sha256:…`; None: that which it has.
+
+        Raises:
+            NotFound: there is no such sweep or trial.
+            Conflict: no trial has failed; one of them is not over; the sweep is running and gets other code.
+        """
+        with self._database.write() as connection:
+            return edits.retry(self._database, connection, sweeps.get(connection, sweep_id), numbers, code)
+
+    def stop_trial(self, sweep_id: str, number: int) -> Trial:
+        """Cancel a trial; one of a running sweep ends a little later.
+
+        Raises:
+            NotFound: there is no such sweep or trial.
+            Conflict: the trial is finished.
+        """
+        with self._database.write() as connection:
+            return edits.stop_trial(self._database, connection, sweeps.get(connection, sweep_id), min(number, _INT64))
+
+    def orders(self, sweep_id: str) -> tuple[list[TrialRequest], list[int]]:
+        """What was asked of a sweep: all requests for trials, and the numbers of trials that are to end."""
+        with self._database.read() as connection:
+            return edits.orders(connection, sweep_id)
 
     def sweeps_in(self, states: Collection[SweepState]) -> list[Sweep]:
         """All sweeps in these states: higher priority first, then the older."""

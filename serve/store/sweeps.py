@@ -103,9 +103,12 @@ def set_state(
     state: SweepState,
     reason: str | None,
     failure: Failure | None = None,
+    revision: int | None = None,
 ) -> Sweep:
     if state not in SWEEP_TRANSITIONS[sweep.state]:
         raise Conflict(f"Sweep {sweep.name} is {sweep.state} and cannot become {state}.", state=sweep.state)
+    if state in (SweepState.SUCCEEDED, SweepState.FAILED) and revision is not None and revision < sweep.revision:
+        state, reason = SweepState.QUEUED, None
     values: dict[str, Any] = {"state": state.value, "reason": reason}
     if state is SweepState.RUNNING:
         values |= _started(connection, sweep)
@@ -113,6 +116,9 @@ def set_state(
         _release_trials(database, connection, sweep.id)
         # one that paused before and did not start since has been idle from then on
         values |= {"paused_at": func.coalesce(sweeps.c.paused_at, utc_now()), "pause_requested": False}
+    if state is SweepState.QUEUED and sweep.state is not SweepState.PAUSED:  # it was over, or about to be
+        idle_from = sweep.ended_at or utc_now()
+        values |= {"paused_at": idle_from, "ended_at": None, "cancel_requested": False, "pause_requested": False}
     if state.finished:
         _finish_trials(database, connection, sweep.id, reason or f"the sweep {state}", failure)
         values["ended_at"] = utc_now()
@@ -128,7 +134,7 @@ def request_cancel(database: Database, connection: Connection, sweep: Sweep) -> 
         return set_state(database, connection, sweep, SweepState.CANCELLED, f"cancelled {when}")
     if sweep.state.finished:
         raise Conflict(
-            f"Sweep {sweep.name} has already {_ended(sweep.state)}; nothing is left to cancel.", state=sweep.state
+            f"Sweep {sweep.name} has already {ended(sweep.state)}; nothing is left to cancel.", state=sweep.state
         )
     if sweep.cancel_requested:
         return sweep
@@ -141,7 +147,7 @@ def request_pause(database: Database, connection: Connection, sweep: Sweep) -> S
     if sweep.state is SweepState.QUEUED:
         return set_state(database, connection, sweep, SweepState.PAUSED, None)
     if sweep.state.finished:
-        raise Conflict(f"Sweep {sweep.name} has already {_ended(sweep.state)} and can't pause.", state=sweep.state)
+        raise Conflict(f"Sweep {sweep.name} has already {ended(sweep.state)} and can't pause.", state=sweep.state)
     if sweep.cancel_requested:
         raise Conflict(f"Sweep {sweep.name} is being cancelled and can't pause.", state=sweep.state)
     if sweep.state is SweepState.PAUSED or sweep.pause_requested:
@@ -155,12 +161,13 @@ def resume(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
     if sweep.state is SweepState.PAUSED:
         return set_state(database, connection, sweep, SweepState.QUEUED, None)
     if sweep.state.finished:
-        raise Conflict(f"Sweep {sweep.name} has already {_ended(sweep.state)}; it can't go on.", state=sweep.state)
+        raise Conflict(f"Sweep {sweep.name} has already {ended(sweep.state)}; it can't go on.", state=sweep.state)
     how = "is still pausing; resume it when it is paused" if sweep.pause_requested else f"is {sweep.state}, not paused"
     raise Conflict(f"Sweep {sweep.name} {how}.", state=sweep.state)
 
 
-def _ended(state: SweepState) -> str:
+def ended(state: SweepState) -> str:
+    """As in "has already …"."""
     return "been cancelled" if state is SweepState.CANCELLED else state.value
 
 
@@ -193,6 +200,11 @@ def _move_trials(
         {trial.number: trial for trial in after},
     )
     events.add(connection, [events.trial_state(trial, first=False) for trial in after])
+
+
+def cancel_trial(database: Database, connection: Connection, sweep_id: str, trial: Trial, reason: str) -> None:
+    """Ends a trial that has no worker."""
+    _move_trials(database, connection, sweep_id, [trial], [_finished(trial, reason, None)])
 
 
 def _finish_trials(

@@ -89,6 +89,7 @@ sweeps = Table(
     Column("pause_requested", Boolean, nullable=False, server_default=false()),
     Column("paused_at", Utc),
     Column("idle_s", Float(53), nullable=False, server_default="0"),
+    Column("revision", Integer, nullable=False, server_default="1"),
     Column("idempotency_key", Text),
     Column("body_hash", Text),
     Column("num_trials", Integer),
@@ -130,8 +131,27 @@ trials = Table(
     Column("started_at", Utc),
     Column("ended_at", Utc),
     Column("gpu_hours", Float(53), nullable=False),
+    Column("request_id", BigInteger),
+    Column("retry_of", BigInteger),
+    Column("num_failures", Integer, nullable=False, server_default="0"),
+    # A user's wish, which no word of the runner takes back.
+    Column("stop_requested", Boolean, nullable=False, server_default=false()),
     Index(None, "sweep_id", "badness", "number"),
     Index(None, "sweep_id", "state", "number"),
+)
+
+trial_requests = Table(
+    "trial_requests",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("sweep_id", ForeignKey(sweeps.c.id), nullable=False),
+    Column("params", Text, nullable=False),
+    Column("retry_of", BigInteger),
+    Column("idempotency_key", Text),
+    Column("created_at", Utc, nullable=False),
+    UniqueConstraint("sweep_id", "idempotency_key"),
+    Index(None, "sweep_id", "id"),
+    sqlite_autoincrement=True,
 )
 
 results = Table(

@@ -124,6 +124,16 @@ class Conflict(ToprungError):
     exit_code = 5
 
 
+class PreconditionFailed(Conflict):
+    code = "precondition_failed"
+    status = 412
+
+
+class PreconditionRequired(InvalidInput):
+    code = "precondition_required"
+    status = 428
+
+
 class Unavailable(ToprungError):
     code = "unavailable"
     status = 503

@@ -10,10 +10,10 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from toprung.tuning.orders import Orders
     from toprung.tuning.records import SweepState
     from toprung.tuning.run.runner import Runner
     from toprung.tuning.run.service import Service
-    from toprung.tuning.spec import SweepSpec
 
 TUNE_ENV = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a third of the driver's time; our store has the results
@@ -51,7 +51,7 @@ class RunnerActor:
     def run(
         self,
         sweep_id: str,
-        spec: SweepSpec,
+        orders: Orders,
         storage_path: str,
         service: Service,
         wait_for_resources: bool,
@@ -67,12 +67,16 @@ class RunnerActor:
         with self._taking_up:
             if self._runner is None:
                 spare.move_in(code)
-                self._runner = self._runner_class(sweep_id, spec, storage_path, service, wait_for_resources)
+                self._runner = self._runner_class(sweep_id, orders, storage_path, service, wait_for_resources)
                 self._taken_up.set()
 
-    def outcome(self) -> tuple[SweepState, str | None]:
-        """Waits for the sweep's end: its state and why. All results are acknowledged by then."""
+    def outcome(self) -> tuple[SweepState, str | None, int]:
+        """Waits for the sweep's end: its state, why, the revision that it was served up to. All is acknowledged."""
         return self._present().outcome()
+
+    def direct(self, orders: Orders) -> None:
+        """What is wanted of the sweep from now on."""
+        self._present().direct(orders)
 
     def stop(self, reason: str) -> None:
         """Ends the sweep: running trials are stopped, what they reported is kept."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
@@ -11,6 +10,7 @@ from ray.tune.search import Searcher
 
 from toprung.tuning.records import Action, Decision, TrialState
 from toprung.tuning.run.comeback import Comeback
+from toprung.tuning.run.interventions import Interventions
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import objective_failure, scalar
 from toprung.tuning.run.trainable import IDENTITY, can_go_on_later
@@ -28,8 +28,6 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     """Asks `Search` for the next configuration when the sweep may run another trial.
 
     Args:
-        share: how many trials the sweep may run at the moment.
-        num_trials: how many it has in all; None while only time bounds it.
         comeback: trials of an earlier runner, which come first.
     """
 
@@ -38,8 +36,6 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         ledger: Ledger,
         search: Search,
         rule: Scheduler,
-        share: Callable[[], int],
-        num_trials: int | None,
         comeback: Comeback,
     ) -> None:
         metric = ledger.spec.metric
@@ -48,37 +44,47 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._ledger = ledger
         self._search = search
         self._rule = rule
-        self._share = share
-        self._num_trials = num_trials
         self._comeback = comeback
 
     @property
     def exhausted(self) -> bool:
-        """Whether no new trial will come."""
-        return self._ended or (self._num_trials is not None and self._ledger.num_trials >= self._num_trials)
+        """Whether no new trial will come, as far as is known."""
+        return self._ledger.next_request() is None and (self._ended or self._ledger.num_proposals_left == 0)
 
     @property
     def has_place(self) -> bool:
         """Whether the sweep may run one more trial at the moment."""
-        return self._ledger.num_live < self._share()
+        return self._ledger.num_live - self._comeback.num_live < self._ledger.share
 
     def suggest(self, trial_id: str) -> Any:
-        ledger = self._ledger
+        ledger, revision = self._ledger, self._ledger.revision
         if ledger.ending:
             return Searcher.FINISHED
         if self._comeback:
-            return self._config(self._comeback.next())
+            wanted = self._comeback.num_paused or self.has_place
+            return self._config(self._comeback.next()) if wanted else None
         if self.exhausted:
+            # told so, Tune never asks again: not before there is nothing else to wait for
+            if ledger.num_live or ledger.displaced:
+                return None
+            ledger.close(revision)
             return Searcher.FINISHED
-        # a paused trial that may go on comes before a new one
-        if not self.has_place or self._rule.next_up() is not None:
+        # trials that have begun come before new ones
+        if not self.has_place or ledger.displaced or self._rule.next_up() is not None:
             return None
-        number = ledger.num_trials
-        params = self._search.ask(number)
-        if params is None:
+        return self._begin(ledger.num_trials)
+
+    def _begin(self, number: int) -> Any:
+        request = self._ledger.next_request()
+        if request is not None:
+            params = self._search.complete(number, request.params)
+        elif (proposal := self._search.ask(number)) is not None:
+            params = proposal
+        else:
             self._ended = True
-            return Searcher.FINISHED
-        ledger.open(number, params, ledger.spec.space.config(params), self._rule.bracket(number))
+            return None
+        config = self._ledger.spec.space.config(params)
+        self._ledger.open(number, params, config, self._rule.bracket(number), request)
         return self._config(number)
 
     def _config(self, number: int) -> dict[str, Any]:
@@ -105,6 +111,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
 
     Attributes:
         verdicts: by trial number, how a trial that was stopped here ends.
+        interventions: what ends trials from outside.
     """
 
     def __init__(
@@ -125,6 +132,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         self._pausable = pausable
         self._trials: dict[int, TuneTrial] = {}
         self.verdicts: dict[int, Verdict] = {}
+        self.interventions = Interventions(ledger, self._trials, self.verdicts)
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._trials[number_of(trial)] = trial
@@ -161,12 +169,36 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         if decision is not None and decision.action is Action.PAUSE:
             self._ledger.paused(number, self._rule.in_words(decision))
             return str(TrialScheduler.PAUSE)
+        if self._makes_room(trial, result):
+            self._ledger.made_room(number)
+            return str(TrialScheduler.PAUSE)
         return str(TrialScheduler.CONTINUE)
+
+    def _makes_room(self, trial: TuneTrial, result: dict[str, Any]) -> bool:
+        """Whether another sweep is to have the trial's place: the youngest that can go on later gives it up."""
+        ledger = self._ledger
+        if not ledger.must_shrink or not can_go_on_later(self._pausable, trial, result):
+            return False
+        running = sorted(record.number for record in ledger if record.state is TrialState.RUNNING)
+        return number_of(trial) in running[ledger.share :]
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""
-        if self._comeback or self._ledger.ending or not self._searcher.has_place:
+        controller = tune_controller._tune_controller
+        self.interventions.carry_out(controller)
+        chosen = self._choose(controller)
+        if chosen is None and not controller._pending_trials:
+            # Tune keeps a worker for a trial that may come; the place may be another sweep's by now
+            controller._cleanup_cached_actors(force_all=True)
+        return chosen
+
+    def _choose(self, tune_controller: Any) -> TuneTrial | None:
+        ledger = self._ledger
+        # who is promoted is chosen among all that are paused
+        if self._comeback.num_paused or ledger.ending or not self._searcher.has_place:
             return None
+        if ledger.displaced:
+            return self._bring_back()
         if self._searcher.exhausted:
             self._rule.no_more_trials()
         number = self._rule.next_up()
@@ -189,9 +221,22 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
     def _resume(self, decision: Decision | None) -> TuneTrial:
         assert decision is not None
         self._ledger.decided(decision)
-        self._ledger.resumed(decision.number)
-        trial = self._trials[decision.number]
-        trial.config[IDENTITY]["attempt"] = self._ledger[decision.number].attempt + 1
+        return self._next_attempt(decision.number)
+
+    def _bring_back(self) -> TuneTrial | None:
+        """The first of the trials that made room, once it has saved its checkpoint."""
+        number = self._ledger.displaced[0]
+        if number not in self._trials:  # it was ended meanwhile
+            self._ledger.displaced.popleft()
+            return None
+        if self._trials[number].status != TuneTrial.PAUSED:
+            return None
+        return self._next_attempt(self._ledger.displaced.popleft())
+
+    def _next_attempt(self, number: int) -> TuneTrial:
+        self._ledger.resumed(number)
+        trial = self._trials[number]
+        trial.config[IDENTITY]["attempt"] = self._ledger[number].attempt + 1
         return trial
 
     def _check_pausable(self, trial: TuneTrial, result: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ class Comeback:
         self._checkpoints = checkpoints
         self._reported = {(result.number, result.step): result for result in past.reported}
         self._waiting: deque[int] = deque()
+        self.num_paused = 0
+        """How many of the trials that Tune has not been given yet are paused."""
         self._entering: set[int] = set()
 
     def __len__(self) -> int:
@@ -51,15 +53,25 @@ class Comeback:
                 self._ledger.paused(number, rule.in_words(decision))
             elif number not in paused and trial.state is TrialState.PAUSED:
                 self._ledger.resumed(number)
-        self._waiting.extend(trial.number for trial in self._ledger if not trial.state.finished)
+        unfinished = [trial for trial in self._ledger if not trial.state.finished]
+        # paused ones take no place, and who is promoted is chosen among all of them
+        self._waiting.extend(trial.number for trial in unfinished if trial.state is TrialState.PAUSED)
+        self.num_paused = len(self._waiting)
+        self._waiting.extend(trial.number for trial in unfinished if trial.state is not TrialState.PAUSED)
         self._entering.update(self._waiting)
         self._tidy()
         # after a pause none was running: that needs no warning
         if any(trial.state is TrialState.RUNNING for trial in self._past.trials):
             self._say()
 
+    @property
+    def num_live(self) -> int:
+        """Trials that wait to be given to Tune and that will take a place."""
+        return len(self._waiting) - self.num_paused
+
     def next(self) -> int:
-        """The trial that Tune is given next."""
+        """The trial that Tune is given next: first the paused ones."""
+        self.num_paused = max(0, self.num_paused - 1)
         return self._waiting.popleft()
 
     def enter(self, number: int, trial: TuneTrial) -> None:

@@ -6,12 +6,16 @@ Plain Python: the adapters to Tune write into it from Tune's loop, a sender thre
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from toprung.tuning.orders import Orders, TrialRequest
+from toprung.tuning.plan import num_trials
 from toprung.tuning.records import (
     Batch,
     CheckpointRef,
@@ -24,8 +28,9 @@ from toprung.tuning.records import (
     TrialState,
     utc_now,
 )
+from toprung.tuning.run.meter import Meter
 from toprung.tuning.run.outbox import Outbox
-from toprung.tuning.run.verdict import SURE_AFTER, common_failure
+from toprung.tuning.run.verdict import SURE_AFTER, Plateau, common_failure
 from toprung.tuning.spec import SweepSpec
 
 KEPT_CHECKPOINTS = 5
@@ -37,34 +42,93 @@ class Ledger:
 
     Args:
         sweep_id: the sweep's id.
-        spec: its spec.
+        spec: its spec; `direct` may bring an edited one.
         clock: seconds, monotonic; an argument so that a test can turn it.
     """
 
     def __init__(self, sweep_id: str, spec: SweepSpec, clock: Callable[[], float] = time.monotonic) -> None:
         self.sweep_id = sweep_id
-        self.spec = spec
         self.stop_reason: str | None = None
         """Set once: no new trial starts, and those running end."""
         self.pausing = False
         """The same, but the sweep goes on later, in another runner."""
         self.failed_of: str | None = None
         """What all of the first trials failed of: the others would, too."""
-        self._clock = clock
-        self._started_at = clock()
+        self._meter = Meter(clock)
         self._lock = threading.RLock()
+        self.direct(Orders(spec=spec, revision=0))
         self._trials: dict[int, Trial] = {}
         self._live: set[int] = set()
+        self.displaced: deque[int] = deque()
+        """Trials that made room for other sweeps; they go on before new ones begin."""
         self._num_ended = 0
+        self._answered: set[int] = set()
+        self._served: int | None = None
         self._outbox = Outbox()
         self._kept: list[tuple[float, int]] = []
-        self._running_since: dict[int, float] = {}
-        self._gpu_s = 0.0
+        self._plateau = Plateau()
         self._sign = 1.0 if spec.metric.goal == "minimize" else -1.0
 
     def __reduce__(self) -> tuple[type[Ledger], tuple[str, SweepSpec]]:
         """Tune pickles what it is given, before it starts, for a restore that we never ask for: a copy is empty."""
         return Ledger, (self.sweep_id, self.spec)
+
+    # ---- what is wanted
+
+    def direct(self, orders: Orders) -> None:
+        """Takes note of what the sweep is to do from now on."""
+        bound = num_trials(orders.spec)
+        with self._lock:
+            self._bound, self._orders = bound, orders
+
+    @property
+    def spec(self) -> SweepSpec:
+        """As last edited."""
+        return self._orders.spec
+
+    @property
+    def share(self) -> int:
+        """Most trials that may be live at the moment."""
+        return self._orders.share
+
+    @property
+    def must_shrink(self) -> bool:
+        """Whether live trials are to make room for other sweeps now."""
+        return self._orders.preempt and self.num_live > self.share
+
+    @property
+    def num_proposals_left(self) -> float:
+        """Trials that the search may still propose."""
+        proposed = len(self._trials) - len(self._answered)
+        return math.inf if self._bound is None else max(0, self._bound - proposed)
+
+    def next_request(self) -> TrialRequest | None:
+        """The first trial that a user asked for and that was not begun yet."""
+        return next((request for request in self._orders.requests if request.id not in self._answered), None)
+
+    def to_stop(self) -> list[int]:
+        """Trials that users want to end, and that have not ended."""
+        return [n for n in self._orders.stopping if n in self._trials and not self._trials[n].state.finished]
+
+    @property
+    def revision(self) -> int:
+        """Of the sweep, as it is known here."""
+        return self._orders.revision
+
+    def close(self, revision: int | None = None) -> None:
+        """Nothing more will be begun: what was asked for after a revision is left to another runner.
+
+        Args:
+            revision: None: the present one.
+        """
+        with self._lock:
+            if self._served is None:
+                self._served = self.revision if revision is None else revision
+
+    @property
+    def served(self) -> int:
+        """The revision of the sweep up to which all that was asked for was done or begun."""
+        return self.revision if self._served is None else self._served
 
     def take_up(self, trials: Iterable[Trial], elapsed_s: float) -> None:
         """Trials of the sweep's last runner, before the first of this one.
@@ -76,10 +140,13 @@ class Ledger:
             elapsed_s: since the sweep was started.
         """
         with self._lock:
-            self._started_at -= elapsed_s
+            trials = list(trials)
+            self._meter.take_up(elapsed_s, sum(t.gpu_hours for t in trials), sum(t.step for t in trials))
+            self._plateau.take_up(trials, self._sign)
             for trial in trials:
                 self._trials[trial.number] = trial
-                self._gpu_s += trial.gpu_hours * 3600
+                if trial.request_id is not None:
+                    self._answered.add(trial.request_id)
                 self._num_ended += trial.state.finished
                 if trial.state.finished and trial.checkpoint is not None:
                     self._keep_best(trial.number, eligible=True)
@@ -105,10 +172,19 @@ class Ledger:
         """Trials that are pending or running; paused ones are not."""
         return len(self._live)
 
-    def open(self, number: int, params: Mapping[str, Any], config: Mapping[str, Any], bracket: int) -> None:
-        """A new trial, pending."""
+    def open(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        config: Mapping[str, Any],
+        bracket: int,
+        request: TrialRequest | None = None,
+    ) -> None:
+        """A new trial, pending; `request` where a user asked for it."""
         with self._lock:
             self._live.add(number)
+            if request is not None:
+                self._answered.add(request.id)
             self._put(
                 Trial(
                     sweep_id=self.sweep_id,
@@ -118,6 +194,8 @@ class Ledger:
                     config=dict(config),
                     bracket=bracket,
                     created_at=utc_now(),
+                    request_id=request and request.id,
+                    retry_of=request and request.retry_of,
                 )
             )
 
@@ -125,7 +203,7 @@ class Ledger:
         """A worker took the trial up: its next attempt runs."""
         with self._lock:
             trial = self._trials[number]
-            self._running_since[number] = self._clock()
+            self._meter.start(number)
             self._update(
                 number,
                 state=TrialState.RUNNING,
@@ -148,11 +226,35 @@ class Ledger:
             self._update(number, state=TrialState.PENDING, reason=None)
 
     def lost_attempt(self, number: int, reason: str) -> None:
-        """The present attempt failed and another one follows."""
+        """The present attempt was lost and another one follows."""
         with self._lock:
             self._charge(number)
             self._live.add(number)  # it may have been lost while it was pausing
             self._update(number, state=TrialState.PENDING, reason=reason)
+
+    def failed_attempt(self, number: int, failure: Failure) -> bool:
+        """The present attempt failed. Returns whether another one follows: where the machine was at fault, always."""
+        with self._lock:
+            trial = self._trials[number]
+            num_failures = trial.num_failures + (not failure.kind.lost)
+            if num_failures > self.spec.failures.max_retries:
+                return False
+            self.lost_attempt(number, f"attempt {trial.attempt} failed: {failure.message}; tried again")
+            self._update(number, num_failures=num_failures)
+            return True
+
+    def made_room(self, number: int) -> None:
+        """It gave its place to another sweep and waits for one; it holds no resources."""
+        with self._lock:
+            self._charge(number)
+            self._live.discard(number)
+            self.displaced.append(number)
+            self._update(number, state=TrialState.PENDING, reason="made room for another sweep")
+
+    def overdue(self) -> list[tuple[int, str, bool]]:
+        """Running attempts that take too long: the trial, what is wrong, whether no other attempt may follow."""
+        with self._lock:
+            return list(self._meter.overdue(self.spec.failures))
 
     def reported(
         self,
@@ -165,10 +267,8 @@ class Ledger:
     ) -> None:
         """A result; its objective, if finite, may be the trial's best so far."""
         with self._lock:
-            if number in self._running_since:
-                self._charge(number)
-                self._running_since[number] = self._clock()
             trial = self._trials[number]
+            gpu_s = self._meter.charge(number, self.spec.resources.gpu, steps=max(0, step - trial.step))
             self._outbox.results.append(
                 Result(
                     number=number,
@@ -180,6 +280,8 @@ class Ledger:
                 )
             )
             changes: dict[str, Any] = {"step": step, "metrics": metrics, "node": node}
+            if gpu_s:
+                changes["gpu_hours"] = trial.gpu_hours + gpu_s / 3600
             value = metrics.get(self.spec.metric.name)
             if isinstance(value, int | float) and self._better(float(value), trial.value):
                 changes |= {"value": float(value), "best_step": step}
@@ -223,6 +325,10 @@ class Ledger:
             )
             self._outbox.dropped.extend(other for other in evicted if other != number)
             self._num_ended += 1
+            stagnant = self._plateau.ended(self._trials[number], self._sign)
+            patience = self.spec.stop_when.no_improvement_trials
+            if patience is not None and stagnant >= patience:
+                self.stop(f"the last {stagnant} trials brought nothing better (stop_when.no_improvement_trials)")
             if state is TrialState.FAILED and self._num_ended == SURE_AFTER:
                 self.failed_of = common_failure(self._trials.values())
                 if self.failed_of is not None:
@@ -233,6 +339,7 @@ class Ledger:
     def stop(self, reason: str) -> None:
         """Asks for the end of the sweep; the first reason stands."""
         with self._lock:
+            self.close()
             self.stop_reason = self.stop_reason or reason
 
     @property
@@ -241,19 +348,17 @@ class Ledger:
         return self.pausing or self.stop_reason is not None
 
     def check_budget(self) -> None:
-        """Asks for the end of the sweep when its time is used up."""
-        budget = self.spec.budget
-        if budget.wall_time_s is not None and self._clock() - self._started_at >= budget.wall_time_s:
-            self.stop(f"the budget of {budget.wall_time_s:g} s of wall time is used up")
-        if budget.gpu_hours is not None and self.gpu_hours >= budget.gpu_hours:
-            self.stop(f"the budget of {budget.gpu_hours:g} GPU-hours is used up")
+        """Asks for the end of the sweep when something of its budget is used up."""
+        with self._lock:
+            reached, reason = self._meter.spent(self.spec)
+            self._outbox.milestones.extend(reached)
+            if reason is not None:
+                self.stop(reason)
 
     @property
     def gpu_hours(self) -> float:
         with self._lock:
-            now = self._clock()
-            running = sum(now - since for since in self._running_since.values())
-            return (self._gpu_s + running * self.spec.resources.gpu) / 3600
+            return self._meter.gpu_hours(self.spec.resources.gpu)
 
     def outcome(self) -> tuple[SweepState, str | None]:
         """How the sweep ended, once no trial runs any more, and why; or that it is paused."""
@@ -302,12 +407,9 @@ class Ledger:
 
     def _charge(self, number: int) -> None:
         """Closes the account of the running attempt."""
-        since = self._running_since.pop(number, None)
-        if since is None or not self.spec.resources.gpu:
-            return
-        gpu_s = (self._clock() - since) * self.spec.resources.gpu
-        self._gpu_s += gpu_s
-        self._update(number, gpu_hours=self._trials[number].gpu_hours + gpu_s / 3600)
+        gpu_s = self._meter.end(number, self.spec.resources.gpu)
+        if gpu_s:
+            self._update(number, gpu_hours=self._trials[number].gpu_hours + gpu_s / 3600)
 
     def _keep_best(self, number: int, *, eligible: bool) -> list[int]:
         value = self._trials[number].value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from toprung.tuning.records import Batch, CheckpointRef, Decision, Result, Trial
+from toprung.tuning.records import Batch, CheckpointRef, Decision, Milestone, Result, Trial
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Outbox:
     results: list[Result] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    milestones: list[Milestone] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     """Numbers of finished trials whose checkpoint is no longer kept."""
     obsolete: list[CheckpointRef] = field(default_factory=list)
@@ -28,7 +29,8 @@ class Outbox:
 
     def batch(self, sweep_id: str) -> Batch | None:
         """All of it; None where there is nothing."""
-        if not (self.trials or self.results or self.decisions or self.warnings or self.dropped):
+        news = (self.trials, self.results, self.decisions, self.warnings, self.milestones, self.dropped)
+        if not any(news):
             return None
         return Batch(
             sweep_id=sweep_id,
@@ -37,4 +39,5 @@ class Outbox:
             decisions=self.decisions,
             dropped_checkpoints=self.dropped,
             warnings=self.warnings,
+            milestones=self.milestones,
         )

@@ -19,7 +19,6 @@ from toprung.tuning.run.checkpoints import reference
 from toprung.tuning.run.failure import failure_of
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import metrics_of
-from toprung.tuning.run.trainable import IDENTITY
 from toprung.tuning.run.verdict import Verdict
 from toprung.tuning.search import Search
 
@@ -74,15 +73,11 @@ class Recorder(Callback):  # type: ignore[misc]
         self._ledger.saved(number_of(trial), reference(best), reference(last))
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        failure = failure_of(_error_of(trial))
-        identity = trial.config[IDENTITY]
-        self._ledger.lost_attempt(
-            identity["number"], f"attempt {identity['attempt']} failed: {failure.message}; tried again"
-        )
-        identity["attempt"] += 1
+        self._scheduler.interventions.attempt_failed(trial, failure_of(_error_of(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self.end(number_of(trial), (TrialState.FAILED, None, failure_of(_error_of(trial))))
+        number = number_of(trial)
+        self.end(number, self._scheduler.interventions.failure_of(number, failure_of(_error_of(trial))))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = number_of(trial)

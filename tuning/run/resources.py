@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import ray
 
 from toprung.tuning.spec import Resources
@@ -19,11 +21,16 @@ def bundle(resources: Resources) -> dict[str, float]:
 
 def slots(resources: Resources) -> int:
     """How many trials fit on the cluster's present nodes at once, if nothing else ran there."""
-    wanted = bundle(resources)
-    return sum(_fit_on(node["Resources"], wanted) for node in ray.nodes() if node["Alive"])
+    return slots_on([node["Resources"] for node in ray.nodes() if node["Alive"]], bundle(resources))
 
 
-def _fit_on(node: dict[str, float], wanted: dict[str, float]) -> int:
+def slots_on(nodes: Iterable[Mapping[str, float]], wanted: Mapping[str, float]) -> int:
+    """How many trials that want so much fit on empty nodes."""
+    return sum(_fit_on(node, wanted) for node in nodes)
+
+
+def _fit_on(node: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    """How many such trials a node holds."""
     fits = [
         # a fractional GPU can't be pieced together from two devices
         int(node.get("GPU", 0)) * int(1 / amount + 1e-9)

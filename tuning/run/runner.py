@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import threading
 import time
 import traceback
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 from ray.tune import (
@@ -29,8 +27,9 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.registry import register_trainable
 
 from toprung.errors import InvalidSpec
+from toprung.tuning.orders import Orders
 from toprung.tuning.past import bring_back, steps_needed
-from toprung.tuning.plan import compared_at, decided_at, num_trials
+from toprung.tuning.plan import compared_at, decided_at
 from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
@@ -50,7 +49,6 @@ from toprung.tuning.spec import Search as SearchSpec
 logger = logging.getLogger(__name__)
 
 _SEND_INTERVAL_S = 0.1
-_SHARE_TTL_S = 2.0
 
 
 class Runner:
@@ -58,17 +56,18 @@ class Runner:
 
     Args:
         sweep_id: the sweep's id; also the name of its folder under `storage_path`.
-        spec: what to run.
+        orders: what to run, as it is wanted now.
         storage_path: where checkpoints go; reachable from every node.
         service: where results go.
         wait_for_resources: whether a trial that no present node can hold is waited for, as with an autoscaler.
     """
 
     def __init__(
-        self, sweep_id: str, spec: SweepSpec, storage_path: str, service: Service, wait_for_resources: bool
+        self, sweep_id: str, orders: Orders, storage_path: str, service: Service, wait_for_resources: bool
     ) -> None:
-        self._ledger = Ledger(sweep_id, spec)
-        self._spec = spec
+        self._ledger = Ledger(sweep_id, orders.spec)
+        self._ledger.direct(orders)
+        self._spec = orders.spec
         self._storage_path = storage_path
         self._checkpoints = Checkpoints(storage_path)
         self._service = service
@@ -77,11 +76,19 @@ class Runner:
         self._ended = threading.Event()
         threading.Thread(target=self._run, name="sweep", daemon=True).start()
 
-    def outcome(self) -> tuple[SweepState, str | None]:
-        """Waits for the sweep's end: its state and why. All results are acknowledged by then."""
+    def outcome(self) -> tuple[SweepState, str | None, int]:
+        """Waits for the sweep's end. All results are acknowledged by then.
+
+        Returns:
+            Its state, why, and the revision up to which it did what was asked of it.
+        """
         self._ended.wait()
         assert self._outcome is not None
-        return self._outcome
+        return *self._outcome, self._ledger.served
+
+    def direct(self, orders: Orders) -> None:
+        """What is wanted from now on."""
+        self._ledger.direct(orders)
 
     def stop(self, reason: str) -> None:
         """Ends the sweep: running trials are stopped, what they reported is kept."""
@@ -105,6 +112,7 @@ class Runner:
             logger.exception("sweep %s failed", self._ledger.sweep_id)
             self._outcome = SweepState.FAILED, f"the runner failed: {type(error).__name__}: {error}"
             self._ledger.warn(traceback.format_exc())
+        self._ledger.close()
         done.set()
         sender.join()
         self._ended.set()
@@ -124,7 +132,7 @@ class Runner:
         bring_back(past, search, rule)
         self._ledger.take_up(past.trials, past.elapsed_s)
         comeback = Comeback(past, self._ledger, self._checkpoints)
-        searcher = SweepSearcher(self._ledger, search, rule, _share(spec), num_trials(spec), comeback)
+        searcher = SweepSearcher(self._ledger, search, rule, comeback)
         scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target), comeback)
         recorder = Recorder(self._ledger, search, scheduler)
         comeback.settle(rule, recorder.end)
@@ -148,7 +156,7 @@ class Runner:
                 storage_path=self._storage_path,
                 stop=SweepStopper(self._ledger),
                 callbacks=[recorder],
-                failure_config=FailureConfig(max_failures=spec.failures.max_retries),
+                failure_config=FailureConfig(max_failures=-1),  # `Interventions` counts
                 checkpoint_config=self._kept(target),
                 verbose=0,
             ),
@@ -204,21 +212,6 @@ def _folder(trial: TuneTrial) -> str:
 def _pace(spec: SweepSpec) -> Pace:
     sign = 1.0 if spec.metric.goal == "minimize" else -1.0
     return Pace(spec.metric.name, sign, spec.metric.target, decided_at(spec.scheduler), spec.scheduler.max_t)
-
-
-def _share(spec: SweepSpec) -> Callable[[], int]:
-    """How many trials the sweep may run at the moment, looked up at most every `_SHARE_TTL_S`."""
-    limit = spec.concurrency or math.inf
-    last = (-math.inf, 1)
-
-    def share() -> int:
-        nonlocal last
-        if time.monotonic() - last[0] > _SHARE_TTL_S:
-            # at least one: it waits for a place, and an autoscaler sees that it is wanted
-            last = (time.monotonic(), int(min(limit, max(1, slots(spec.resources)))))
-        return last[1]
-
-    return share
 
 
 def _seeded(search: SearchSpec, sweep_id: str) -> SearchSpec:

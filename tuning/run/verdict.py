@@ -63,3 +63,30 @@ def common_failure(trials: Iterable[Trial]) -> str | None:
     first = min(failed, key=lambda trial: trial.number)
     assert first.failure is not None
     return f"the first {SURE_AFTER} trials failed alike; trial {first.number}: {first.failure.message}"
+
+
+class Plateau:
+    """How many trials in a row have ended without a better value. It follows from the order of their ends alone."""
+
+    def __init__(self) -> None:
+        self._best: float | None = None
+        self._since = 0
+
+    def take_up(self, trials: Iterable[Trial], sign: float) -> None:
+        """Trials of an earlier runner."""
+        ended = [(trial.ended_at, trial.number, trial) for trial in trials if trial.ended_at is not None]
+        for _, _, trial in sorted(ended, key=lambda entry: entry[:2]):
+            self.ended(trial, sign)
+
+    def ended(self, trial: Trial, sign: float) -> int:
+        """A trial is over. Returns how many have been without a better value since the best.
+
+        Args:
+            trial: one that failed or was cancelled says nothing.
+            sign: 1 where less is better, -1 where more is.
+        """
+        if trial.state in (TrialState.COMPLETED, TrialState.PRUNED) and trial.value is not None:
+            better = self._best is None or sign * trial.value < self._best
+            self._best = sign * trial.value if better else self._best
+            self._since = 0 if better else self._since + 1
+        return self._since

@@ -77,6 +77,18 @@ class Search:
             self.add(number, params)
         return params
 
+    def complete(self, number: int, given: Params) -> Params:
+        """The configuration of trial `number`, which a user asked for: what is not `given` is drawn at random.
+
+        It may have been tried before.
+
+        Raises:
+            InvalidSpec: no configuration with these values that meets the relations was found.
+        """
+        params = self._space.sample(random.Random(f"{self._seed}:{number}"), given)
+        self.add(number, params)
+        return params
+
     def add(self, number: int, params: Params) -> None:
         """Takes note of a trial whose configuration was chosen elsewhere, or before a restart."""
         self._points[number] = self._cube.encode(params)

@@ -31,7 +31,10 @@ def cross_problems(parts: Parts) -> list[Problem]:
     elif parts.budget is False:
         problems.append(
             Problem(
-                "/budget", "no_budget", "give at least one of trials, wall_time_s, gpu_hours", "budget: {trials: 50}"
+                "/budget",
+                "no_budget",
+                "give at least one of trials, steps, wall_time_s, gpu_hours",
+                "budget: {trials: 50}",
             )
         )
     sound = not problems and not any(isinstance(d, Broken) for d in flat.parameters.values())

@@ -113,10 +113,19 @@ class NoScheduler(Model):
     """Steps after which a trial is finished; none: when it returns by itself."""
 
 
+class StopWhen(Model):
+    """What ends a sweep early, besides `metric.target`."""
+
+    no_improvement_trials: int | None = Field(default=None, ge=1)
+    """Trials that ended in a row, none of which was better than the best before them."""
+
+
 class Budget(Model):
     """What a sweep may use; whatever is used up first ends it."""
 
     trials: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    """Training steps (reports) over all trials."""
     wall_time_s: Positive | None = None
     gpu_hours: Positive | None = None
 
@@ -149,7 +158,11 @@ class Failures(Model):
     """What happens when a trial fails."""
 
     max_retries: int = Field(default=2, ge=0)
-    """Further attempts, from the last checkpoint."""
+    """Further attempts, from the last checkpoint; those that are lost with their machine don't count."""
+    trial_timeout_s: Positive | None = None
+    """An attempt that takes longer ends, and its trial has failed."""
+    report_timeout_s: Positive | None = None
+    """An attempt that has reported nothing for so long is ended, and counts as one that failed."""
 
 
 class Wandb(Model):
@@ -187,6 +200,7 @@ class SweepSpec(Model):
     search: Search = Search()
     scheduler: Annotated[AshaScheduler | MedianScheduler | NoScheduler, Field(discriminator="type")] = NoScheduler()
     budget: Budget = Budget()
+    stop_when: StopWhen = StopWhen()
     concurrency: int | None = Field(default=None, ge=1)
     """Most trials at once; none: as many as fit the cluster."""
     resources: Resources = Resources()
@@ -196,6 +210,8 @@ class SweepSpec(Model):
     """Higher goes first."""
     weight: float = Field(default=1.0, gt=0)
     """Share among sweeps of the same priority."""
+    preemption: bool = False
+    """Whether it takes its share at once: trials of other sweeps beyond theirs pause at their next checkpoint."""
 
     @field_validator("parameters")
     @classmethod
@@ -232,7 +248,7 @@ class SweepSpec(Model):
             parameters=self.parameters,
             constraints=self.constraints,
             algorithm=self.search.algorithm,
-            budget=any(v is not None for v in (self.budget.trials, self.budget.wall_time_s, self.budget.gpu_hours)),
+            budget=bool(self.budget.model_dump(exclude_none=True)),
             trials=self.budget.trials,
             points=self.search.points,
         )

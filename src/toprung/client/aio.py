@@ -157,6 +157,27 @@ class AsyncSweepHandle(SweepView[AsyncDriver]):
         """See `SweepHandle.resume`."""
         return self._keep(await self._driver.run(self._service.resume(self.id)))
 
+    async def edit(self, **changes: Any) -> Sweep:
+        """See `SweepHandle.edit`."""
+        return self._keep(await self._driver.run(self._service.edit(self.id, changes)))
+
+    async def extend(self, **budget: float | None) -> Sweep:
+        """See `SweepHandle.extend`."""
+        return self._keep(await self._driver.run(self._service.extend(self.id, budget)))
+
+    async def enqueue(self, config: dict[str, Any]) -> Sweep:
+        """See `SweepHandle.enqueue`."""
+        return self._keep(await self._driver.run(self._service.enqueue(self.id, config)))
+
+    async def retry(self, *trials: int, code: str | Path | None = None) -> Sweep:
+        """See `SweepHandle.retry`."""
+        return self._keep(await self._driver.run(self._service.retry(self.id, trials, code)))
+
+    async def clone(self, **changes: Any) -> AsyncSweepHandle:
+        """See `SweepHandle.clone`."""
+        record = await self._driver.run(self._service.clone(self.id, changes))
+        return AsyncSweepHandle(self._driver, self._service, record)
+
     def _trial(self, record: Trial) -> AsyncTrialHandle:
         return AsyncTrialHandle(self._driver, self._service, record)
 
@@ -167,6 +188,10 @@ class AsyncTrialHandle(TrialView[AsyncDriver]):
     async def refresh(self) -> Trial:
         """See `TrialHandle.refresh`."""
         return self._keep(await self._driver.run(self._service.trial(self._record.sweep_id, self.number)))
+
+    async def stop(self) -> Trial:
+        """See `TrialHandle.stop`."""
+        return self._keep(await self._driver.run(self._service.stop_trial(self._record.sweep_id, self.number)))
 
     async def results(self) -> list[Result]:
         """See `TrialHandle.results`."""

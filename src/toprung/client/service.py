@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +17,10 @@ from pydantic import BaseModel, TypeAdapter
 from toprung.client.checkpoint import download
 from toprung.client.effects import Emit, Flow, Op, Request, call, sleep
 from toprung.client.exchange import CALL, LONG_WAIT, Exchange, Patience
-from toprung.client.packing import CodeFile, Package, pack
+from toprung.client.packing import CodeFile, Package, code_files, pack
 from toprung.client.streams import events, log_text
 from toprung.client.submission import Source, prepare, with_code
-from toprung.errors import Conflict, NotFound
+from toprung.errors import Conflict, NotFound, PreconditionFailed
 from toprung.tuning.records import (
     BestTrial,
     Decision,
@@ -104,6 +104,47 @@ class Service:
             if reply.tries > 1 and error.state in wanted:  # by the first try, whose answer was lost
                 return (yield from self.sweep(sweep_id))
             raise
+
+    # changing what is there
+
+    def edit(self, sweep_id: str, patch: dict[str, Any]) -> Op[Sweep]:
+        """Read, change, and read again where somebody else has changed it in between."""
+        while True:
+            seen = yield from self._exchange.call(Request("GET", _sweep_path(sweep_id)))
+            seen.parse(Sweep)
+            headers = {"If-Match": seen.head.headers["etag"]}
+            reply = yield from self._exchange.call(_send("PATCH", _sweep_path(sweep_id), patch, headers))
+            try:
+                return reply.parse(Sweep)
+            except PreconditionFailed:
+                continue
+
+    def extend(self, sweep_id: str, budget: dict[str, Any]) -> Op[Sweep]:
+        reply = yield from self._exchange.call(_send("POST", f"{_sweep_path(sweep_id)}:extend", {"budget": budget}))
+        return reply.parse(Sweep)
+
+    def enqueue(self, sweep_id: str, config: dict[str, Any]) -> Op[Sweep]:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        request = _send("POST", f"{_sweep_path(sweep_id)}:enqueue", {"config": config}, headers)
+        return (yield from self._exchange.call(request)).parse(Sweep)
+
+    def retry(self, sweep_id: str, numbers: Sequence[int], code: str | Path | None) -> Op[Sweep]:
+        wanted: dict[str, Any] = {"trials": list(numbers)}
+        if code is not None:
+            files = yield from call(partial(code_files, Path(code)))
+            sha256 = yield from self._upload(files)
+            wanted["code"] = f"sha256:{sha256}"
+        reply = yield from self._exchange.call(_send("POST", f"{_sweep_path(sweep_id)}:retry", wanted))
+        return reply.parse(Sweep)
+
+    def clone(self, sweep_id: str, patch: dict[str, Any]) -> Op[Sweep]:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        reply = yield from self._exchange.call(_send("POST", f"{_sweep_path(sweep_id)}:clone", patch, headers))
+        return reply.parse(Sweep)
+
+    def stop_trial(self, sweep_id: str, number: int) -> Op[Trial]:
+        reply = yield from self._exchange.call(Request("POST", f"{_trial_path(sweep_id, number)}:stop"))
+        return reply.parse(Trial)
 
     def until_finished(
         self, sweep_id: str, timeout_s: float | None, clock: Callable[[], float] = time.monotonic
@@ -214,9 +255,13 @@ class Service:
             left = None if left is None else left - len(page.items)
 
 
+def _send(method: str, path: str, data: dict[str, Any], headers: dict[str, str] | None = None) -> Request:
+    body = json.dumps(data, allow_nan=False).encode()
+    return Request(method, path, headers={"Content-Type": "application/json", **(headers or {})}, body=body)
+
+
 def _post_spec(path: str, spec: SweepSpec, headers: dict[str, str] | None = None) -> Request:
-    body = json.dumps(spec.model_dump(mode="json"), allow_nan=False).encode()
-    return Request("POST", path, headers={"Content-Type": "application/json", **(headers or {})}, body=body)
+    return _send("POST", path, spec.model_dump(mode="json"), headers)
 
 
 def _sweep_path(id_or_name: str) -> str:

@@ -219,6 +219,61 @@ class SweepHandle(SweepView[SyncDriver]):
         """
         return self._keep(self._driver.run(self._service.resume(self.id)))
 
+    def edit(self, **changes: Any) -> Sweep:
+        """Change its `budget`, `concurrency`, `priority` or `weight` while it lives.
+
+            sweep.edit(concurrency=8, budget={"trials": 200})
+
+        A mapping changes what it names; None takes a value away.
+
+        Raises:
+            Conflict: it has ended; `extend` lets it go on.
+            InvalidSpec: other fields can't be changed, or the spec would be wrong.
+        """
+        return self._keep(self._driver.run(self._service.edit(self.id, changes)))
+
+    def extend(self, **budget: float | None) -> Sweep:
+        """Give it another budget, in all: `extend(trials=120)`. If it has ended, it goes on with all that it knows.
+
+        Raises:
+            InvalidSpec: the budget would leave it nothing to do.
+        """
+        return self._keep(self._driver.run(self._service.extend(self.id, budget)))
+
+    def enqueue(self, config: dict[str, Any]) -> Sweep:
+        """Ask for a trial of this configuration, on top of the budget. If the sweep has ended, it goes on.
+
+        Args:
+            config: nested as `parameters`; what it leaves out is drawn at random.
+
+        Raises:
+            InvalidSpec: it is none of the sweep's space.
+        """
+        return self._keep(self._driver.run(self._service.enqueue(self.id, config)))
+
+    def retry(self, *trials: int, code: str | Path | None = None) -> Sweep:
+        """Try configurations again, as further trials on top of the budget. If the sweep has ended, it goes on.
+
+        Args:
+            trials: their numbers; none: all failed ones that were not tried again yet.
+            code: a folder with changed code, which the sweep has from now on.
+
+        Raises:
+            Conflict: none has failed, one is not over yet, or the sweep is running and gets other code.
+        """
+        return self._keep(self._driver.run(self._service.retry(self.id, trials, code)))
+
+    def clone(self, **changes: Any) -> SweepHandle:
+        """Submit its spec again as another sweep, with changes: `clone(name="again", search={"seed": 1})`.
+
+        A mapping changes what it names; None takes a value away.
+
+        Raises:
+            InvalidSpec: the spec would be wrong.
+        """
+        record = self._driver.run(self._service.clone(self.id, changes))
+        return SweepHandle(self._driver, self._service, record)
+
     def _trial(self, record: Trial) -> TrialHandle:
         return TrialHandle(self._driver, self._service, record)
 
@@ -229,6 +284,14 @@ class TrialHandle(TrialView[SyncDriver]):
     def refresh(self) -> Trial:
         """Ask how it stands; `record` keeps the answer."""
         return self._keep(self._driver.run(self._service.trial(self._record.sweep_id, self.number)))
+
+    def stop(self) -> Trial:
+        """Cancel it; the sweep goes on. Returns at once: a running trial ends a little later.
+
+        Raises:
+            Conflict: it has ended already.
+        """
+        return self._keep(self._driver.run(self._service.stop_trial(self._record.sweep_id, self.number)))
 
     def results(self) -> list[Result]:
         """All that it has reported, by step."""

@@ -202,3 +202,18 @@ def on_a_gpu(config: dict[str, Any]) -> None:
 
     weights = torch.ones(8, device="cuda")
     tune.report({"loss": float(weights.sum()), "devices": torch.cuda.device_count()})
+
+
+def holds_on(config: dict[str, Any]) -> None:
+    """Trains until the file that the environment names is there; a step and a checkpoint each tenth of a second."""
+    start, checkpoint = 0, tune.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = json.loads((Path(folder) / "state.json").read_text())["step"]
+    for step in itertools.count(start + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
+            tune.report({"loss": 1.0 / step}, checkpoint=tune.Checkpoint.from_directory(folder))
+        if Path(config["until"]).exists():
+            return
+        time.sleep(0.1)

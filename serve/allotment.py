@@ -1,0 +1,64 @@
+"""The shares of the sweeps that run, kept up with the cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import ray
+
+from toprung.serve.shares import Claim, shares
+from toprung.tuning.records import Sweep, TrialState
+from toprung.tuning.run.resources import bundle, slots_on
+
+_NODES_TTL_S = 1.0
+
+
+class Allotment:
+    """Gives each running sweep its share, anew when sweeps come, go or change, and when nodes do."""
+
+    def __init__(self) -> None:
+        self._shares: dict[str, int] = {}
+        self._hungry: list[Sweep] = []
+        self._basis: tuple[list[Claim], list[dict[str, float]]] | None = None
+        self._nodes: list[dict[str, float]] = []
+        self._looked_at = float("-inf")
+
+    def update(self, sweeps: Sequence[Sweep]) -> None:
+        """Takes note of the sweeps that run, or are about to, in the order in which they are served."""
+        if sweeps and time.monotonic() - self._looked_at > _NODES_TTL_S:
+            self._looked_at = time.monotonic()
+            self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        basis = ([_claim(sweep, self._nodes) for sweep in sweeps], self._nodes)
+        if basis != self._basis:
+            self._basis = basis
+            self._shares = shares(*basis)
+        self._hungry = [s for s in sweeps if s.spec.preemption and _num_running(s) < self.share(s.id)]
+
+    def share(self, sweep_id: str) -> int:
+        """Most trials that the sweep may have at once."""
+        return self._shares.get(sweep_id, 1)
+
+    def must_make_room(self, sweep: Sweep) -> bool:
+        """Whether trials beyond the sweep's share pause: another one waits that may have their places at once."""
+        return any(other.id != sweep.id and other.spec.priority >= sweep.spec.priority for other in self._hungry)
+
+
+def _num_running(sweep: Sweep) -> int:
+    return sweep.trials.get(TrialState.RUNNING, 0)
+
+
+def _claim(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> Claim:
+    spec = sweep.spec
+    over = sum(count for state, count in sweep.trials.items() if state.finished)
+    left = None if sweep.num_trials is None else max(1, sweep.num_trials - over)
+    wanted = bundle(spec.resources)
+    # what the cluster holds bounds it, too: so the shares need not be found anew as the trials of a long sweep end
+    bounds = [bound for bound in (spec.concurrency, left, slots_on(nodes, wanted)) if bound is not None]
+    return Claim(
+        sweep_id=sweep.id,
+        bundle=tuple(wanted.items()),
+        most=min(bounds),
+        priority=spec.priority,
+        weight=spec.weight,
+    )

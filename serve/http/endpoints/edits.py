@@ -1,0 +1,202 @@
+"""Changing sweeps that are there: edit, extend, clone; trials that are asked for, tried again, stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from toprung.errors import InvalidSpec, Malformed, PreconditionFailed, PreconditionRequired, Problem
+from toprung.serve.http.answers import etag_of, record
+from toprung.serve.http.bodies import check_media_type, limited
+from toprung.serve.http.context import Context, SweepId, TrialNumber
+from toprung.serve.http.endpoints.documented import problems
+from toprung.serve.http.endpoints.sweeps import IdempotencyKey
+from toprung.serve.http.submission import MAX_SPEC_BYTES, SpecText, checked_spec
+from toprung.tuning.plan import num_trials
+from toprung.tuning.records import Sweep, Trial
+from toprung.tuning.spec.edit import merged
+
+router = APIRouter(tags=["sweeps"])
+
+_PATCH_TYPES = ("application/merge-patch+json", "application/json")
+_PATCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A JSON merge patch (RFC 7396) of the sweep's spec",
+        "content": {media_type: {"schema": {"type": "object"}} for media_type in _PATCH_TYPES},
+    }
+}
+_TAG = re.compile(r'"r([0-9]{1,9})-[0-9a-f]{32}"')
+
+
+class Body(BaseModel):
+    """A JSON body; a misspelt field is an error rather than ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Extension(Body):
+    budget: dict[str, Any]
+    """The bounds to change, as they are to be; null takes one away."""
+
+
+class TrialWanted(Body):
+    config: dict[str, Any]
+    """Nested as `parameters`; what it leaves out is drawn at random."""
+
+
+class Retry(Body):
+    trials: list[int] = Field(default_factory=list, max_length=10_000)
+    """Their numbers; none: all failed ones that were not tried again yet."""
+    code: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """`sha256:…` of an uploaded package that the sweep has from now on."""
+
+
+async def _patch(request: Request) -> dict[str, Any]:
+    check_media_type(request, _PATCH_TYPES, "a change of a sweep")
+    data = b"".join([chunk async for chunk in limited(request, MAX_SPEC_BYTES, "A change of a sweep")])
+    try:
+        patch = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"The change is not JSON: {error}.") from None
+    if not isinstance(patch, dict):
+        raise Malformed('A change is a JSON object of the fields to change, such as {"concurrency": 8}.')
+    return patch
+
+
+Patch = Annotated[dict[str, Any], Depends(_patch)]
+IfMatch = Annotated[str | None, Header(description="The ETag with which the sweep was read, or *.")]
+
+
+@router.patch(
+    "/v1/sweeps/{sweep}",
+    operation_id="editSweep",
+    response_model=Sweep,
+    responses=problems(403, 404, 409, 412, 415, 422, 428),
+    openapi_extra=_PATCH_BODY,
+)
+def edit_sweep(context: Context, sweep: SweepId, patch: Patch, if_match: IfMatch = None) -> Response:
+    """Change budget, concurrency, priority or weight of a sweep that has not ended; a running one adapts."""
+    return _answer(context.store.edit_sweep(sweep, patch, revision=_revision(if_match, context, sweep)))
+
+
+@router.post(
+    "/v1/sweeps/{sweep}:extend",
+    operation_id="extendSweep",
+    status_code=202,
+    response_model=Sweep,
+    responses=problems(403, 404, 422),
+)
+def extend_sweep(context: Context, sweep: SweepId, extension: Extension) -> Response:
+    """Give a sweep a larger budget; one that has ended is queued again, and goes on with all that it knows."""
+    return _answer(context.store.extend_sweep(sweep, extension.budget), 202)
+
+
+@router.post(
+    "/v1/sweeps/{sweep}:enqueue",
+    operation_id="enqueueTrial",
+    status_code=202,
+    response_model=Sweep,
+    responses=problems(403, 404, 422),
+)
+def enqueue_trial(
+    context: Context, sweep: SweepId, wanted: TrialWanted, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Ask for a trial of a configuration made by hand, on top of the budget; a sweep that has ended goes on."""
+    return _answer(context.store.request_trial(sweep, wanted.config, idempotency_key=idempotency_key), 202)
+
+
+@router.post(
+    "/v1/sweeps/{sweep}:retry",
+    operation_id="retryTrials",
+    status_code=202,
+    response_model=Sweep,
+    responses=problems(403, 404, 409, 422),
+)
+def retry_trials(context: Context, sweep: SweepId, retry: Retry) -> Response:
+    """Try failed configurations again, as further trials on top of the budget; a sweep that has ended goes on."""
+    if retry.code is not None and context.packages.find(retry.code.removeprefix("sha256:")) is None:
+        problem = Problem("/code", "missing_package", f"no package {retry.code[:80]} has been uploaded")
+        raise InvalidSpec("the code is not there", problems=[problem])
+    return _answer(context.store.retry_trials(sweep, retry.trials or None, code=retry.code), 202)
+
+
+@router.post(
+    "/v1/sweeps/{sweep}:clone",
+    operation_id="cloneSweep",
+    status_code=201,
+    response_model=Sweep,
+    responses=problems(403, 404, 409, 413, 415, 422),
+    openapi_extra=_PATCH_BODY,
+)
+def clone_sweep(context: Context, sweep: SweepId, patch: Patch, idempotency_key: IdempotencyKey = None) -> Response:
+    """Submit the spec of a sweep again, with changes; the new one knows nothing of the old."""
+    data = merged(context.store.get_sweep(sweep).spec.model_dump(mode="json"), patch)
+    sent = SpecText(json.dumps(data), f"{sweep}/{json.dumps(patch, sort_keys=True)}")
+    spec = checked_spec(sent, context.packages, context.store)
+    made, new = context.store.create_sweep(
+        spec, name=spec.name, num_trials=num_trials(spec), idempotency_key=idempotency_key, body_hash=sent.sha256
+    )
+    return record(made, 201 if new else 200, {"Location": f"/v1/sweeps/{made.id}"})
+
+
+@router.post(
+    "/v1/sweeps/{sweep}/trials/{number}:stop",
+    operation_id="stopTrial",
+    status_code=202,
+    response_model=Trial,
+    responses=problems(403, 404, 409),
+    tags=["trials"],
+)
+def stop_trial(context: Context, sweep: SweepId, number: TrialNumber) -> Response:
+    """Cancel one trial; a running one ends a little later, with its results and best checkpoint kept."""
+    return record(context.store.stop_trial(sweep, number), 202)
+
+
+@router.post(
+    "/v1/sweeps/{sweep}/trials/{number}:retry",
+    operation_id="retryTrial",
+    status_code=202,
+    response_model=Sweep,
+    responses=problems(403, 404, 409),
+    tags=["trials"],
+)
+def retry_trial(context: Context, sweep: SweepId, number: TrialNumber) -> Response:
+    """Try the configuration of an ended trial again, as a further trial on top of the budget."""
+    return _answer(context.store.retry_trials(sweep, [number]), 202)
+
+
+def _answer(sweep: Sweep, status: int = 200) -> Response:
+    return record(sweep, status, {"ETag": etag_of(sweep)})
+
+
+def _revision(if_match: str | None, context: Context, sweep_id: str) -> int | None:
+    """The revision that the caller has seen; None where any will do.
+
+    Only the revision of the tag counts: that a running sweep has new results is no reason to refuse an edit.
+
+    Raises:
+        PreconditionRequired: there is no If-Match.
+        PreconditionFailed: none of its tags is of this sweep's present revision.
+    """
+    if if_match is None:
+        raise PreconditionRequired(
+            "Send the ETag with which you read the sweep as If-Match, so that nobody's change is overwritten unseen; "
+            "If-Match: * overwrites."
+        )
+    if if_match.strip() == "*":
+        return None
+    seen = {int(match[1]) for tag in if_match.split(",") if (match := _TAG.fullmatch(tag.strip()))}
+    sweep = context.store.get_sweep(sweep_id)
+    if sweep.revision in seen:
+        return sweep.revision
+    raise PreconditionFailed(
+        f"Sweep {sweep.name} was changed in the meantime (it has revision {sweep.revision}). "
+        "Look at it again, and send the change with its new ETag.",
+        state=sweep.state,
+    )

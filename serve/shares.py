@@ -1,0 +1,107 @@
+"""How many trials each running sweep may have at once: weighted max-min shares of what is scarcest.
+
+Places are given out one by one, each to the sweep that has least of its dominant resource, by its weight (dominant
+resource fairness: Ghodsi et al., NSDI 2011; with one kind of resource it is weighted max-min fairness). A resource
+dominates where a sweep needs the largest part of all there is of it: GPUs, where trials use them and they are few.
+Higher priorities have what they want before lower ones get more than one trial each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A running sweep's wish for places."""
+
+    sweep_id: str
+    bundle: tuple[tuple[str, float], ...]
+    """What one trial needs, by Ray's names."""
+    most: int
+    """Trials that it could have at once."""
+    priority: int = 0
+    weight: float = 1.0
+
+
+def shares(claims: Sequence[Claim], nodes: Sequence[Mapping[str, float]]) -> dict[str, int]:
+    """The share of each sweep, at least 1 each: one that has no place waits for the next to come free.
+
+    Args:
+        claims: in the order in which sweeps are served where there is too little for one trial each.
+        nodes: what each node has, by Ray's names.
+    """
+    cluster = _Cluster(nodes)
+    given = dict.fromkeys((claim.sweep_id for claim in claims), 0)
+    for claim in claims:  # the first trial of each, whatever its priority
+        if _wants_more(claim, 0) and cluster.place(claim):
+            given[claim.sweep_id] = 1
+    for group in _by_priority(claims):
+        open_claims = [claim for claim in group if _wants_more(claim, given[claim.sweep_id])]
+        while open_claims:
+            poorest = min(open_claims, key=lambda claim: cluster.part(claim) * given[claim.sweep_id] / claim.weight)
+            placed = cluster.place(poorest)
+            given[poorest.sweep_id] += placed
+            if not placed or not _wants_more(poorest, given[poorest.sweep_id]):
+                open_claims.remove(poorest)
+    return {sweep_id: max(1, count) for sweep_id, count in given.items()}
+
+
+def _by_priority(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
+    for priority in sorted({claim.priority for claim in claims}, reverse=True):
+        yield [claim for claim in claims if claim.priority == priority]
+
+
+def _wants_more(claim: Claim, count: int) -> bool:
+    return count < claim.most
+
+
+class _Cluster:
+    """The nodes, as they fill."""
+
+    def __init__(self, nodes: Sequence[Mapping[str, float]]) -> None:
+        self._nodes = [_Node(node) for node in nodes]
+        self._total: dict[str, float] = {}
+        for node in nodes:
+            for name, amount in node.items():
+                self._total[name] = self._total.get(name, 0.0) + amount
+
+    def part(self, claim: Claim) -> float:
+        """The part of its dominant resource that one trial takes of the whole cluster."""
+        parts = [amount / self._total[name] for name, amount in claim.bundle if self._total.get(name)]
+        return max(parts, default=1.0)
+
+    def place(self, claim: Claim) -> bool:
+        """Puts a trial on the first node that has room; False where none has."""
+        return any(node.take(claim.bundle) for node in self._nodes)
+
+
+class _Node:
+    def __init__(self, has: Mapping[str, float]) -> None:
+        self._free = {name: amount for name, amount in has.items() if name != "GPU"}
+        self._gpus = [1.0] * int(has.get("GPU", 0))
+
+    def take(self, bundle: Sequence[tuple[str, float]]) -> bool:
+        """Makes room for a trial; False, and nothing changes, where there is none."""
+        gpus = dict(bundle).get("GPU", 0.0)
+        devices = self._devices(gpus)
+        others = [(name, amount) for name, amount in bundle if name != "GPU"]
+        if devices is None or any(self._free.get(name, 0.0) < amount - _ROUNDING for name, amount in others):
+            return False
+        for name, amount in others:
+            self._free[name] -= amount
+        for device in devices:
+            self._gpus[device] -= min(gpus, 1.0)
+        return True
+
+    def _devices(self, gpus: float) -> list[int] | None:
+        """Which GPUs a trial would have: parts of one, the fullest that has room, or whole ones."""
+        room = [i for i, free in enumerate(self._gpus) if free >= min(gpus, 1.0) - _ROUNDING]
+        if gpus == 0:
+            return []
+        if gpus < 1:
+            return [min(room, key=lambda i: self._gpus[i])] if room else None
+        return room[: int(gpus)] if len(room) >= gpus else None

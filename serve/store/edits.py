@@ -1,0 +1,220 @@
+"""What users change of sweeps that are there already. A finished one that has something to do again is queued."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from toprung.errors import Conflict, InvalidSpec, NotFound, PreconditionFailed, Problem
+from toprung.serve.store import events, sweeps, trials
+from toprung.serve.store.database import Database
+from toprung.serve.store.rows import request_of, to_text, trial_of
+from toprung.serve.store.tables import sweeps as sweep_table
+from toprung.serve.store.tables import trial_requests
+from toprung.serve.store.tables import trials as trial_table
+from toprung.tuning.orders import TrialRequest
+from toprung.tuning.plan import num_trials
+from toprung.tuning.records import Sweep, SweepState, Trial, TrialState, utc_now
+from toprung.tuning.spec import SweepSpec
+from toprung.tuning.spec.edit import edited, point
+
+
+def edit(connection: Connection, sweep: Sweep, patch: Mapping[str, Any], revision: int | None) -> Sweep:
+    if revision is not None and revision != sweep.revision:
+        raise PreconditionFailed(
+            f"Sweep {sweep.name} was changed in the meantime (revision {sweep.revision}, not {revision}). "
+            "Look at it again, and send the change with its new ETag.",
+            state=sweep.state,
+        )
+    if sweep.state.finished:
+        raise Conflict(
+            f"Sweep {sweep.name} has already {sweeps.ended(sweep.state)}; `toprung extend` gives it a larger budget.",
+            state=sweep.state,
+        )
+    spec = edited(sweep.spec, patch)
+    return sweep if spec == sweep.spec else _save(connection, sweep, spec, edited=dict(patch))
+
+
+def extend(database: Database, connection: Connection, sweep: Sweep, budget: Mapping[str, Any]) -> Sweep:
+    spec = edited(sweep.spec, {"budget": dict(budget)})
+    if spec == sweep.spec and not sweep.state.finished:
+        return sweep
+    if sweep.state.finished:
+        _check_worth(connection, sweep, spec)
+    changed = _save(connection, sweep, spec, edited={"budget": dict(budget)})
+    return _queue(database, connection, changed)
+
+
+def request_trial(
+    database: Database, connection: Connection, sweep: Sweep, config: Mapping[str, Any], key: str | None
+) -> Sweep:
+    if key is not None and _is_known(connection, sweep.id, key):
+        return sweep
+    return _request(database, connection, sweep, [{"params": to_text(point(sweep.spec, config)), "key": key}], None)
+
+
+def retry(
+    database: Database, connection: Connection, sweep: Sweep, numbers: Collection[int] | None, code: str | None
+) -> Sweep:
+    if code is not None and sweep.state is SweepState.RUNNING:
+        raise Conflict(
+            f"Sweep {sweep.name} is running, with the code that it has; pause it before it gets another.",
+            state=sweep.state,
+        )
+    wanted = _failed(connection, sweep) if numbers is None else _chosen(connection, sweep, numbers)
+    rows = [{"params": to_text(trial.params), "retry_of": trial.number} for trial in wanted]
+    return _request(database, connection, sweep, rows, code)
+
+
+def stop_trial(database: Database, connection: Connection, sweep: Sweep, number: int) -> Trial:
+    trial = trials.get(connection, sweep.id, number)
+    if trial.state.finished:
+        raise Conflict(f"Trial {number} of {sweep.name} is over: it is {trial.state}.", state=trial.state)
+    of_trial = (trial_table.c.sweep_id == sweep.id) & (trial_table.c.number == number)
+    if sweep.state is SweepState.RUNNING:
+        if not trial.stop_requested:
+            connection.execute(update(trial_table).where(of_trial).values(stop_requested=True))
+            _bump(connection, sweep.id)
+    else:
+        sweeps.cancel_trial(database, connection, sweep.id, trial, "stopped by the user")
+    return trials.get(connection, sweep.id, number)
+
+
+def orders(connection: Connection, sweep_id: str) -> tuple[list[TrialRequest], list[int]]:
+    """What was asked of a sweep: all requests for trials, and the numbers of those that are to end."""
+    query = select(trial_requests).where(trial_requests.c.sweep_id == sweep_id).order_by(trial_requests.c.id)
+    requests = [request_of(row) for row in connection.execute(query)]
+    query = select(trial_table.c.number).where(
+        trial_table.c.sweep_id == sweep_id, trial_table.c.stop_requested, trial_table.c.ended_at.is_(None)
+    )
+    return requests, list(connection.execute(query).scalars())
+
+
+# ---- inside
+
+
+def _save(connection: Connection, sweep: Sweep, spec: SweepSpec, **changes: Any) -> Sweep:
+    bound = num_trials(spec)
+    values = {
+        "spec": spec.model_dump_json(),
+        "priority": spec.priority,
+        "num_trials": None if bound is None else bound + _num_requests(connection, sweep.id),
+        "revision": sweep_table.c.revision + 1,
+    }
+    connection.execute(update(sweep_table).where(sweep_table.c.id == sweep.id).values(values))
+    changed = sweeps.get(connection, sweep.id)
+    events.add(connection, [events.sweep_edited(changed, **changes)])
+    return changed
+
+
+def _bump(connection: Connection, sweep_id: str) -> None:
+    of_sweep = sweep_table.c.id == sweep_id
+    connection.execute(update(sweep_table).where(of_sweep).values(revision=sweep_table.c.revision + 1))
+
+
+def _request(
+    database: Database, connection: Connection, sweep: Sweep, rows: Sequence[Mapping[str, Any]], code: str | None
+) -> Sweep:
+    now = utc_now()
+    values = [
+        {
+            "sweep_id": sweep.id,
+            "params": row["params"],
+            "retry_of": row.get("retry_of"),
+            "idempotency_key": row.get("key"),
+            "created_at": now,
+        }
+        for row in rows
+    ]
+    connection.execute(insert(trial_requests), values)
+    spec = sweep.spec if code is None else sweep.spec.model_copy(update={"code": code})
+    changes: dict[str, Any] = {
+        "requested": len(rows),
+        "retry_of": [row["retry_of"] for row in rows if "retry_of" in row],
+    }
+    changed = _save(connection, sweep, spec, **changes, **({} if code is None else {"code": code}))
+    return _queue(database, connection, changed)
+
+
+def _queue(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
+    """A finished sweep goes on. A target that it has reached would end it at once: it is lifted."""
+    if not sweep.state.finished:
+        return sweep
+    metric = sweep.spec.metric
+    if sweep.best is not None and metric.reached(sweep.best.value):
+        lifted = sweep.spec.model_copy(update={"metric": metric.model_copy(update={"target": None})})
+        sweep = _save(connection, sweep, lifted, edited={"metric": {"target": None}})
+    return sweeps.set_state(database, connection, sweep, SweepState.QUEUED, None)
+
+
+def _check_worth(connection: Connection, sweep: Sweep, spec: SweepSpec) -> None:
+    """Whether a finished sweep would have something to do.
+
+    Raises:
+        InvalidSpec: names the bounds that are used up.
+    """
+    budget, problems = spec.budget, []
+    proposed = _num_proposed(connection, sweep.id)
+    bound = num_trials(spec)
+    if bound is not None and proposed >= bound:
+        finite = spec.budget.trials is None or spec.budget.trials > bound
+        what = "the search space has no more configurations" if finite else f"{proposed} trials were made already"
+        hint = None if finite else f"give it more than {proposed}"
+        problems.append(Problem("/budget/trials", "used_up", what, hint))
+    started = sweep.started_at or utc_now()
+    elapsed_s = ((sweep.ended_at or utc_now()) - started).total_seconds() - sweep.idle_s
+    if budget.wall_time_s is not None and elapsed_s >= budget.wall_time_s:
+        text = f"{elapsed_s:.0f} s were used already"
+        problems.append(Problem("/budget/wall_time_s", "used_up", text, f"give it more than {elapsed_s:.0f}"))
+    if budget.gpu_hours is not None and sweep.gpu_hours >= budget.gpu_hours:
+        text = f"{sweep.gpu_hours:.3g} GPU-hours were used already"
+        problems.append(Problem("/budget/gpu_hours", "used_up", text, f"give it more than {sweep.gpu_hours:.3g}"))
+    if problems:
+        raise InvalidSpec(f"nothing would be left to do for {sweep.name}", problems=problems)
+
+
+def _num_requests(connection: Connection, sweep_id: str) -> int:
+    query = select(func.count()).where(trial_requests.c.sweep_id == sweep_id)
+    return connection.execute(query).scalar_one()
+
+
+def _num_proposed(connection: Connection, sweep_id: str) -> int:
+    query = select(func.count()).where(trial_table.c.sweep_id == sweep_id, trial_table.c.request_id.is_(None))
+    return connection.execute(query).scalar_one()
+
+
+def _is_known(connection: Connection, sweep_id: str, key: str) -> bool:
+    of_key = (trial_requests.c.sweep_id == sweep_id) & (trial_requests.c.idempotency_key == key)
+    return connection.execute(select(trial_requests.c.id).where(of_key)).one_or_none() is not None
+
+
+def _failed(connection: Connection, sweep: Sweep) -> list[Trial]:
+    """The failed trials that nobody has asked to try again.
+
+    Raises:
+        Conflict: there is none.
+    """
+    asked = select(trial_requests.c.retry_of).where(
+        trial_requests.c.sweep_id == sweep.id, trial_requests.c.retry_of.is_not(None)
+    )
+    query = select(trial_table).where(
+        trial_table.c.sweep_id == sweep.id,
+        trial_table.c.state == TrialState.FAILED.value,
+        trial_table.c.number.not_in(asked),
+    )
+    found = [trial_of(row) for row in connection.execute(query.order_by(trial_table.c.number))]
+    if not found:
+        raise Conflict(f"Sweep {sweep.name} has no failed trial that was not tried again already.", state=sweep.state)
+    return found
+
+
+def _chosen(connection: Connection, sweep: Sweep, numbers: Collection[int]) -> list[Trial]:
+    found = [trials.get(connection, sweep.id, number) for number in dict.fromkeys(numbers)]
+    if not found:
+        raise NotFound(f"No trial of {sweep.name} was named.")
+    for trial in found:
+        if not trial.state.finished:
+            raise Conflict(f"Trial {trial.number} of {sweep.name} is not over: it is {trial.state}.", state=trial.state)
+    return found

@@ -1,0 +1,81 @@
+"""Shares of a cluster: what is fair, whatever sweeps there are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toprung.serve.shares import Claim, shares
+
+
+def claim(name: str, most: int = 100, *, priority: int = 0, weight: float = 1.0, **bundle: float) -> Claim:
+    return Claim(name, tuple((bundle or {"CPU": 1.0}).items()), most, priority, weight)
+
+
+def nodes(*sizes: int, kind: str = "CPU") -> list[dict[str, float]]:
+    return [{kind: float(size), "memory": 1e9} for size in sizes]
+
+
+def test_equals_share_by_weight() -> None:
+    assert shares([claim("a"), claim("b", weight=2.0), claim("c")], nodes(8, 8)) == {"a": 4, "b": 8, "c": 4}
+
+
+def test_what_one_does_not_want_the_others_have() -> None:
+    assert shares([claim("a", 2), claim("b"), claim("c")], nodes(12)) == {"a": 2, "b": 5, "c": 5}
+
+
+def test_higher_priority_is_served_first_and_each_has_one() -> None:
+    claims = [claim("high", 6, priority=5), claim("a"), claim("b", weight=3.0)]
+    assert shares(claims, nodes(10)) == {"high": 6, "a": 1, "b": 3}
+    assert shares(claims, nodes(2)) == {"high": 1, "a": 1, "b": 1}, "one waits for the next free place"
+
+
+def test_the_scarcest_resource_counts() -> None:
+    cluster = [{"CPU": 64.0, "GPU": 4.0}]
+    assert shares([claim("gpus", CPU=1.0, GPU=1.0), claim("cpus", CPU=8.0)], cluster) == {"gpus": 4, "cpus": 7}
+    assert shares([claim("a", GPU=1.0), claim("b", GPU=0.5)], cluster) == {"a": 2, "b": 4}
+
+
+@pytest.mark.parametrize(("gpus", "per_trial", "places"), [(1, 0.5, 2), (1, 0.4, 2), (3, 0.5, 6), (8, 4, 2), (1, 2, 1)])
+def test_gpus_are_not_pieced_together(gpus: int, per_trial: float, places: int) -> None:
+    assert shares([claim("a", GPU=per_trial)], nodes(gpus, kind="GPU")) == {"a": places}
+
+
+@given(
+    claims=st.lists(
+        st.tuples(st.integers(1, 12), st.integers(-1, 1), st.sampled_from([0.5, 1.0, 2.0, 3.0])), min_size=1, max_size=6
+    ),
+    sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4),
+)
+def test_no_place_is_wasted_and_nobody_could_have_more_but_from_a_poorer_one(
+    claims: list[tuple[int, int, float]], sizes: list[int]
+) -> None:
+    """Weighted max-min fairness by its definition, for trials that all need the same."""
+    wanted = [claim(f"s{i}", most, priority=p, weight=w) for i, (most, p, w) in enumerate(claims)]
+    given_to = shares(wanted, nodes(*sizes))
+    total = sum(sizes)
+    assert all(1 <= given_to[c.sweep_id] <= c.most for c in wanted)
+    if len(wanted) <= total:
+        assert sum(given_to.values()) == min(total, sum(c.most for c in wanted))
+    for hungry in wanted:
+        count = given_to[hungry.sweep_id]
+        if count == hungry.most:
+            continue
+        for other in wanted:
+            others = given_to[other.sweep_id]
+            if others == 1:
+                continue  # each has one
+            assert other.priority >= hungry.priority
+            if other.priority == hungry.priority:
+                # before its last place came to it, the other was not richer
+                assert (others - 1) / other.weight <= count / hungry.weight + 1e-9
+
+
+def test_hundreds_of_places_are_shared_at_once() -> None:
+    cluster = [{"CPU": 64.0, "GPU": 8.0}] * 64
+    found = shares([claim(f"s{i}", 512, GPU=1.0, weight=1.0 + i % 2) for i in range(8)], cluster)
+    assert sum(found.values()) == 512
+    assert math.isclose(max(found.values()) / min(found.values()), 2.0, rel_tol=0.05)

@@ -158,27 +158,21 @@ def test_a_small_sweep_gets_its_share_of_a_full_cluster(submit: Submit, gate: Pa
     large.wait(timeout_s=WAIT_S, progress=False)
 
 
-def test_a_sweep_ends_when_nothing_gets_better_and_says_how_much_it_used(submit: Submit) -> None:
-    parameters = {"x": {"type": "categorical", "choices": [0.5]}, "steps": 4}
-    points = {"algorithm": "random", "seed": 1}
-    sweep = submit("good", parameters=parameters, search=points, budget={"trials": 1}, **NO_STOPPING)
-    for _ in range(2):
-        sweep.enqueue({"x": 0.5})
-    ended(sweep)
-    assert sweep.record.num_results == 12
+def test_a_budget_of_steps_ends_a_sweep_and_says_how_much_is_used(submit: Submit) -> None:
+    sweep = submit("good", budget={"trials": 9, "steps": 20}, concurrency=1, **NO_STOPPING)
+    assert sweep.record.reason == "the budget of 20 steps is used up"
+    assert [e.data["percent"] for e in sweep.events() if e.type == "budget"] == [50, 80, 100]
 
-    steps = submit("good", budget={"trials": 9, "steps": 20}, concurrency=1, **NO_STOPPING)
-    assert steps.record.reason == "the budget of 20 steps is used up"
-    told = [e.data["percent"] for e in steps.events() if e.type == "budget"]
-    assert told == [50, 80, 100]
 
-    flat = submit(
-        "good",
-        parameters={"x": {"type": "int", "low": 0, "high": 0}, "y": {"type": "float", "low": 0.0, "high": 1.0}},
-        budget={"trials": 30},
-        stop_when={"no_improvement_trials": 3},
-        concurrency=1,
-        **NO_STOPPING,
+def test_a_sweep_ends_when_nothing_gets_better(submit: Submit) -> None:
+    parameters = {
+        "x": {"type": "categorical", "choices": [0.5]},
+        "y": {"type": "float", "low": 0.0, "high": 1.0},
+        "steps": 2,
+    }
+    patience = {"no_improvement_trials": 3}
+    sweep = submit(
+        "good", parameters=parameters, budget={"trials": 30}, stop_when=patience, concurrency=1, **NO_STOPPING
     )
-    assert flat.record.reason == "the last 3 trials brought nothing better (stop_when.no_improvement_trials)"
-    assert sum(flat.record.trials.values()) == 4
+    assert sweep.record.reason == "the last 3 trials brought nothing better (stop_when.no_improvement_trials)"
+    assert sum(sweep.record.trials.values()) == 4

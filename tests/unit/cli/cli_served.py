@@ -39,7 +39,7 @@ def seeded(url: str, store: Store, home: Home) -> Served:
 
 
 def new_sweep(store: Store, name: str) -> Sweep:
-    return store.create_sweep(make_spec(name=name), name=name, num_trials=3)[0]
+    return store.create_sweep(make_spec(name=name, budget={"trials": 3}), name=name, num_trials=3)[0]
 
 
 def trial(sweep: Sweep, number: int, state: str, **fields: Any) -> Trial:

@@ -222,6 +222,50 @@ def test_pause_and_resume(served: Served) -> None:
     assert run("pause", "digits-cnn", "--json").json["state"] == "succeeded"
 
 
+def test_changing_a_sweep(served: Served) -> None:
+    assert run("edit", "waiting", "--concurrency", "3").out == "waiting is changed (revision 2).\n"
+    done = run("edit", "waiting")
+    assert (done.code, "Say what to change" in done.err) == (2, True)
+    done = run("edit", "waiting", "--weight", "-1")
+    assert (done.code, "weight" in done.err) == (2, True)
+    done = run("edit", "digits-cnn", "--priority", "1")
+    assert (done.code, "toprung extend" in done.err) == (5, True)
+
+
+def test_extending_a_sweep(served: Served) -> None:
+    assert run("extend", "digits-cnn", "--trials", "5").out == "digits-cnn is queued, with a budget of trials 8.\n"
+    done = run("extend", "digits-cnn", "--wall-time", "60")
+    assert (done.code, "no budget of wall_time_s to extend; it has one of trials 8" in done.err) == (2, True)
+
+
+def test_trials_that_are_asked_for(served: Served) -> None:
+    assert run("retry", "digits-cnn", "--failed").out == "digits-cnn is queued, to try 1 trial again.\n"
+    done = run("retry", "digits-cnn", "--failed")
+    assert (done.code, "no failed trial" in done.err) == (5, True)
+    assert run("retry", "digits-cnn").code == 2
+    done = run("enqueue", "digits-cnn", "lr=1e-2", "net/hidden=32", "optimizer=adam")
+    assert done.out == "digits-cnn is queued, with a trial of lr=1e-2, net/hidden=32, optimizer=adam.\n"
+    requests, _ = served.store.orders(served.done.id)
+    assert requests[-1].params == {"lr": 0.01, "net/hidden": 32, "optimizer": "adam"}
+    for wrong, told in (("lr", "NAME=VALUE"), ("lr=[1", "can't be read"), ("lr=7", "/config/lr")):
+        done = run("enqueue", "digits-cnn", wrong)
+        assert (done.code, told in done.err) == (2, True), done.err
+    assert run("enqueue", "digits-cnn", "lr=0.01", "lr=0.02").code == 2
+
+
+def test_stopping_a_trial(served: Served) -> None:
+    assert run("stop", "still-going", "0").out == "Trial 0 is being stopped.\n"
+    done = run("stop", "digits-cnn", "0")
+    assert (done.code, "is over" in done.err) == (5, True)
+
+
+def test_cloning_a_sweep(served: Served) -> None:
+    done = run("clone", "digits-cnn", "--name", "again", "--set", "budget.trials=7", "--set", "search.seed=3")
+    assert "Watch it with `toprung watch again`" in done.out
+    made = served.store.get_sweep("again")
+    assert (made.spec.budget.trials, made.spec.search.seed, made.num_trials) == (7, 3, 7)
+
+
 def test_cancel(served: Served) -> None:
     assert run("cancel", "waiting").out == "waiting is cancelled.\n"
     assert "is being cancelled: 1 trial to stop" in run("cancel", "still-going").out

@@ -18,9 +18,10 @@ from toprung.client.ignore import ALWAYS_IGNORED
 NAMES = {
     Client: "close events schema submit sweep sweeps url validate version",
     SweepHandle: (
-        "best best_trials cancel decisions events id name pause record refresh resume state trial trials wait"
+        "best best_trials cancel clone decisions edit enqueue events extend id name pause record refresh resume "
+        "retry state trial trials wait"
     ),
-    TrialHandle: "config download_checkpoint logs number params record refresh results state value",
+    TrialHandle: "config download_checkpoint logs number params record refresh results state stop value",
 }
 TWINS = [(Client, AsyncClient), (SweepHandle, AsyncSweepHandle), (TrialHandle, AsyncTrialHandle)]
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from tests.unit.client.client_help import SPEC, Connect
+from tests.unit.client.client_help import SPEC, Connect, answer, problem, sweep
 
 from toprung.client import AsyncClient
 from toprung.errors import Conflict, InvalidSpec, NotFound
@@ -154,6 +154,46 @@ def test_cancelling(client: Any) -> None:
     with pytest.raises(Conflict) as caught:
         sweep.cancel()
     assert caught.value.state == "cancelled"
+
+
+def test_changing_what_is_there(client: Any, service: Running, tmp_path: Path) -> None:
+    sweep = client.submit(SPEC)
+    assert sweep.edit(concurrency=2, budget={"trials": 6}).num_trials == 6
+    service.start(sweep.id)
+    service.train(sweep.id, 0, [0.5], TrialState.FAILED)
+    service.train(sweep.id, 1, [0.4], TrialState.RUNNING)
+
+    assert sweep.trial(1).stop().stop_requested
+    assert sweep.enqueue({"lr": 0.01}).num_trials == 7
+    assert sweep.retry().num_trials == 8
+    with pytest.raises(Conflict, match="no failed trial"):
+        sweep.retry()
+    service.finish(sweep.id)
+    with pytest.raises(Conflict, match="extend"):
+        sweep.edit(concurrency=3)
+    (tmp_path / "train.py").write_text("def fit(config): ...")
+    mended = sweep.retry(0, code=tmp_path)
+    assert (mended.state, mended.spec.code[:7]) == ("queued", "sha256:")
+    assert sweep.extend(trials=9).num_trials == 12
+
+    clone = sweep.clone(name="other", metric={"goal": "maximize"})
+    assert (clone.name, clone.record.spec.metric.goal, clone.record.num_trials) == ("other", "maximize", 9)
+
+
+def test_an_edit_that_was_overtaken_looks_again(connect: Connect) -> None:
+    sent: list[str] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        revision = 1 + len(sent)
+        if request.method == "GET":
+            seen = answer(sweep())
+            seen.headers["ETag"] = f'"r{revision}-0"'
+            return seen
+        sent.append(request.headers["if-match"])
+        return problem(412, "precondition_failed") if revision == 1 else answer(sweep(revision=2))
+
+    assert connect(service).sweep("digits").edit(concurrency=2).revision == 2
+    assert sent == ['"r1-0"', '"r2-0"']
 
 
 def test_trials_and_decisions(client: Any, service: Running) -> None:

@@ -42,6 +42,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         super().__init__(metric=metric.name, mode="min" if metric.goal == "minimize" else "max")
         self._ended = False
         self._ledger = ledger
+        self._agenda = ledger.agenda
         self._search = search
         self._rule = rule
         self._comeback = comeback
@@ -49,15 +50,17 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     @property
     def exhausted(self) -> bool:
         """Whether no new trial will come, as far as is known."""
-        return self._ledger.next_request() is None and (self._ended or self._ledger.num_proposals_left == 0)
+        return self._agenda.next_request() is None and (
+            self._ended or self._agenda.proposals_left(self._ledger.num_trials) == 0
+        )
 
     @property
     def has_place(self) -> bool:
         """Whether the sweep may run one more trial at the moment."""
-        return self._ledger.num_live - self._comeback.num_live < self._ledger.share
+        return self._ledger.num_live - self._comeback.num_live < self._agenda.orders.share
 
     def suggest(self, trial_id: str) -> Any:
-        ledger, revision = self._ledger, self._ledger.revision
+        ledger, revision = self._ledger, self._agenda.orders.revision
         if ledger.ending:
             return Searcher.FINISHED
         if self._comeback:
@@ -67,7 +70,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             # told so, Tune never asks again: not before there is nothing else to wait for
             if ledger.num_live or ledger.displaced:
                 return None
-            ledger.close(revision)
+            self._agenda.close(revision)
             return Searcher.FINISHED
         # trials that have begun come before new ones
         if not self.has_place or ledger.displaced or self._rule.next_up() is not None:
@@ -75,7 +78,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         return self._begin(ledger.num_trials)
 
     def _begin(self, number: int) -> Any:
-        request = self._ledger.next_request()
+        request = self._agenda.next_request()
         if request is not None:
             params = self._search.complete(number, request.params)
         elif (proposal := self._search.ask(number)) is not None:
@@ -180,7 +183,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         if not ledger.must_shrink or not can_go_on_later(self._pausable, trial, result):
             return False
         running = sorted(record.number for record in ledger if record.state is TrialState.RUNNING)
-        return number_of(trial) in running[ledger.share :]
+        return number_of(trial) in running[ledger.agenda.orders.share :]
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""

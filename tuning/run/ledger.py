@@ -6,7 +6,6 @@ Plain Python: the adapters to Tune write into it from Tune's loop, a sender thre
 from __future__ import annotations
 
 import heapq
-import math
 import threading
 import time
 from collections import deque
@@ -15,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from toprung.tuning.orders import Orders, TrialRequest
-from toprung.tuning.plan import num_trials
 from toprung.tuning.records import (
     Batch,
     CheckpointRef,
@@ -28,9 +26,10 @@ from toprung.tuning.records import (
     TrialState,
     utc_now,
 )
+from toprung.tuning.run.agenda import Agenda
 from toprung.tuning.run.meter import Meter
 from toprung.tuning.run.outbox import Outbox
-from toprung.tuning.run.verdict import SURE_AFTER, Plateau, common_failure
+from toprung.tuning.run.verdict import SURE_AFTER, Plateau, all_failed, common_failure
 from toprung.tuning.spec import SweepSpec
 
 KEPT_CHECKPOINTS = 5
@@ -56,14 +55,13 @@ class Ledger:
         """What all of the first trials failed of: the others would, too."""
         self._meter = Meter(clock)
         self._lock = threading.RLock()
-        self.direct(Orders(spec=spec, revision=0))
+        self.agenda = Agenda(Orders(spec=spec, revision=0), self._lock)
+        """What the sweep is to do."""
         self._trials: dict[int, Trial] = {}
         self._live: set[int] = set()
         self.displaced: deque[int] = deque()
         """Trials that made room for other sweeps; they go on before new ones begin."""
         self._num_ended = 0
-        self._answered: set[int] = set()
-        self._served: int | None = None
         self._outbox = Outbox()
         self._kept: list[tuple[float, int]] = []
         self._plateau = Plateau()
@@ -73,62 +71,20 @@ class Ledger:
         """Tune pickles what it is given, before it starts, for a restore that we never ask for: a copy is empty."""
         return Ledger, (self.sweep_id, self.spec)
 
-    # ---- what is wanted
-
-    def direct(self, orders: Orders) -> None:
-        """Takes note of what the sweep is to do from now on."""
-        bound = num_trials(orders.spec)
-        with self._lock:
-            self._bound, self._orders = bound, orders
-
     @property
     def spec(self) -> SweepSpec:
         """As last edited."""
-        return self._orders.spec
-
-    @property
-    def share(self) -> int:
-        """Most trials that may be live at the moment."""
-        return self._orders.share
+        return self.agenda.orders.spec
 
     @property
     def must_shrink(self) -> bool:
         """Whether live trials are to make room for other sweeps now."""
-        return self._orders.preempt and self.num_live > self.share
-
-    @property
-    def num_proposals_left(self) -> float:
-        """Trials that the search may still propose."""
-        proposed = len(self._trials) - len(self._answered)
-        return math.inf if self._bound is None else max(0, self._bound - proposed)
-
-    def next_request(self) -> TrialRequest | None:
-        """The first trial that a user asked for and that was not begun yet."""
-        return next((request for request in self._orders.requests if request.id not in self._answered), None)
+        return self.agenda.orders.preempt and self.num_live > self.agenda.orders.share
 
     def to_stop(self) -> list[int]:
         """Trials that users want to end, and that have not ended."""
-        return [n for n in self._orders.stopping if n in self._trials and not self._trials[n].state.finished]
-
-    @property
-    def revision(self) -> int:
-        """Of the sweep, as it is known here."""
-        return self._orders.revision
-
-    def close(self, revision: int | None = None) -> None:
-        """Nothing more will be begun: what was asked for after a revision is left to another runner.
-
-        Args:
-            revision: None: the present one.
-        """
-        with self._lock:
-            if self._served is None:
-                self._served = self.revision if revision is None else revision
-
-    @property
-    def served(self) -> int:
-        """The revision of the sweep up to which all that was asked for was done or begun."""
-        return self.revision if self._served is None else self._served
+        wanted = self.agenda.orders.stopping
+        return [n for n in wanted if n in self._trials and not self._trials[n].state.finished]
 
     def take_up(self, trials: Iterable[Trial], elapsed_s: float) -> None:
         """Trials of the sweep's last runner, before the first of this one.
@@ -145,8 +101,7 @@ class Ledger:
             self._plateau.take_up(trials, self._sign)
             for trial in trials:
                 self._trials[trial.number] = trial
-                if trial.request_id is not None:
-                    self._answered.add(trial.request_id)
+                self.agenda.begun(trial)
                 self._num_ended += trial.state.finished
                 if trial.state.finished and trial.checkpoint is not None:
                     self._keep_best(trial.number, eligible=True)
@@ -183,8 +138,6 @@ class Ledger:
         """A new trial, pending; `request` where a user asked for it."""
         with self._lock:
             self._live.add(number)
-            if request is not None:
-                self._answered.add(request.id)
             self._put(
                 Trial(
                     sweep_id=self.sweep_id,
@@ -198,6 +151,7 @@ class Ledger:
                     retry_of=request and request.retry_of,
                 )
             )
+            self.agenda.begun(self._trials[number])
 
     def started(self, number: int) -> None:
         """A worker took the trial up: its next attempt runs."""
@@ -339,7 +293,7 @@ class Ledger:
     def stop(self, reason: str) -> None:
         """Asks for the end of the sweep; the first reason stands."""
         with self._lock:
-            self.close()
+            self.agenda.close()
             self.stop_reason = self.stop_reason or reason
 
     @property
@@ -365,15 +319,8 @@ class Ledger:
         with self._lock:
             if self.pausing and self.stop_reason is None:
                 return SweepState.PAUSED, None
-            if self.failed_of is not None:
-                return SweepState.FAILED, self.failed_of
-            failed = [trial for trial in self._trials.values() if trial.state is TrialState.FAILED]
-            if failed and len(failed) == len(self._trials):
-                first = failed[0]
-                assert first.failure is not None
-                count = "its only trial" if len(failed) == 1 else f"all {len(failed)} trials"
-                return SweepState.FAILED, f"{count} failed; trial {first.number}: {first.failure.message}"
-            return SweepState.SUCCEEDED, self.stop_reason
+            failure = self.failed_of or all_failed(self._trials.values())
+            return (SweepState.SUCCEEDED, self.stop_reason) if failure is None else (SweepState.FAILED, failure)
 
     # ---- what is to be sent
 

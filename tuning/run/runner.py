@@ -66,7 +66,7 @@ class Runner:
         self, sweep_id: str, orders: Orders, storage_path: str, service: Service, wait_for_resources: bool
     ) -> None:
         self._ledger = Ledger(sweep_id, orders.spec)
-        self._ledger.direct(orders)
+        self._ledger.agenda.direct(orders)
         self._spec = orders.spec
         self._storage_path = storage_path
         self._checkpoints = Checkpoints(storage_path)
@@ -84,11 +84,11 @@ class Runner:
         """
         self._ended.wait()
         assert self._outcome is not None
-        return *self._outcome, self._ledger.served
+        return *self._outcome, self._ledger.agenda.served
 
     def direct(self, orders: Orders) -> None:
         """What is wanted from now on."""
-        self._ledger.direct(orders)
+        self._ledger.agenda.direct(orders)
 
     def stop(self, reason: str) -> None:
         """Ends the sweep: running trials are stopped, what they reported is kept."""
@@ -112,7 +112,7 @@ class Runner:
             logger.exception("sweep %s failed", self._ledger.sweep_id)
             self._outcome = SweepState.FAILED, f"the runner failed: {type(error).__name__}: {error}"
             self._ledger.warn(traceback.format_exc())
-        self._ledger.close()
+        self._ledger.agenda.close()
         done.set()
         sender.join()
         self._ended.set()

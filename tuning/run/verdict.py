@@ -65,6 +65,17 @@ def common_failure(trials: Iterable[Trial]) -> str | None:
     return f"the first {SURE_AFTER} trials failed alike; trial {first.number}: {first.failure.message}"
 
 
+def all_failed(trials: Iterable[Trial]) -> str | None:
+    """Why a sweep has failed none of whose trials is worth anything; None where one is."""
+    trials = list(trials)
+    if not trials or any(trial.state is not TrialState.FAILED for trial in trials):
+        return None
+    first = trials[0]
+    assert first.failure is not None
+    count = "its only trial" if len(trials) == 1 else f"all {len(trials)} trials"
+    return f"{count} failed; trial {first.number}: {first.failure.message}"
+
+
 class Plateau:
     """How many trials in a row have ended without a better value. It follows from the order of their ends alone."""
 

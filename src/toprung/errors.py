@@ -7,7 +7,7 @@
     │   ├── TooLarge            413  send less
     │   └── UnsupportedMedia    415  send another content type
     ├── Unauthorized            401  no token, or one that is not known: set TOPRUNG_TOKEN
-    ├── Forbidden               403  the token may not do this: ask the owner or an admin
+    ├── Forbidden               403  the token may not do this: ask the sweep's owner or an admin
     ├── NotFound                404  check the name
     ├── Conflict                409  it is in another state; look at `state`
     ├── Unavailable             503  the service is there but cannot do it now; try again

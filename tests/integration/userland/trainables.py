@@ -202,3 +202,9 @@ def on_a_gpu(config: dict[str, Any]) -> None:
 
     weights = torch.ones(8, device="cuda")
     tune.report({"loss": float(weights.sum()), "devices": torch.cuda.device_count()})
+
+
+def looks_for_a_token(config: dict[str, Any]) -> None:
+    """As whoever may submit could: who started the service may have had an admin's in the environment."""
+    print("hello")
+    tune.report({"loss": 0.5, "token": os.environ.get("TOPRUNG_TOKEN", "none")})

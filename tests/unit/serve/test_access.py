@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +198,8 @@ class TestScopes:
 
 class TestOwners:
     @pytest.fixture
-    def others(self, store: Store) -> Iterator[dict[str, dict[str, str]]]:
-        yield {
+    def others(self, store: Store) -> dict[str, dict[str, str]]:
+        return {
             "bob": bearer(store, "bob"),
             "alice reads": bearer(store, "alice", Scope.READ),
             "root": bearer(store, "root", Scope.ADMIN),

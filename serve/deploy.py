@@ -11,12 +11,11 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.context import _get_global_client
 
-from toprung.errors import Unavailable
 from toprung.serve.actor import CONTROLLER, NAMESPACE, ControllerActor
 from toprung.serve.controller import HEAD
 from toprung.serve.home import Home
 from toprung.serve.http.app import create_app
-from toprung.serve.listening import is_loopback
+from toprung.serve.listening import check_alone
 from toprung.serve.store import Store
 from toprung.serve.tracking.actor import TRACKER, TrackerActor
 from toprung.tuning.run.resources import slots
@@ -49,8 +48,8 @@ def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool, auth: 
     )
     tracker = ray.remote(TrackerActor).options(name=TRACKER, max_concurrency=2, **options).remote(home)
     serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
-    if not auth:
-        _check_alone()
+    # a cluster's Ray Serve may run already, and listens where it did then: what `start` is told is ignored
+    check_alone(_get_global_client().http_config.host, auth)
     serve.run(_api(home, auth), name=APP, route_prefix="/")
     ray.get([controller.ping.remote(), tracker.ping.remote()])
 
@@ -74,20 +73,6 @@ def withdraw(*, drain_s: float, end_sweeps: bool) -> None:
         except ray.exceptions.RayError as error:  # it is being taken away in any case
             logger.warning("%s did not %s in good order: %s", name, last_word, error)
         ray.kill(actor)
-
-
-def _check_alone() -> None:
-    """A cluster's Ray Serve may run already, and listens where it did then: what `serve.start` is told is ignored.
-
-    Raises:
-        Unavailable: others can reach it.
-    """
-    listens = _get_global_client().http_config.host
-    if not is_loopback(listens):
-        raise Unavailable(
-            f"Ray Serve runs on this cluster already and listens on {listens}, where others can reach it. Use "
-            "`toprung up --auth` to ask them for tokens, or end what runs there with `serve shutdown`."
-        )
 
 
 def _api(home: Path, auth: bool) -> Any:

@@ -51,3 +51,16 @@ def check(host: str, port: int) -> None:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise wrong from error
             raise Unavailable(f"port {port} is taken; choose another with --port ({error.strerror})") from error
+
+
+def check_alone(host: str, auth: bool) -> None:
+    """That nobody else reaches a service without access control, on a Ray Serve that listens on `host`.
+
+    Raises:
+        Unavailable: others do.
+    """
+    if not auth and not is_loopback(host):
+        raise Unavailable(
+            f"Ray Serve runs on this cluster already and listens on {host}, where others can reach it. Use "
+            "`toprung up --auth` to ask them for tokens, or end what runs there with `serve shutdown`."
+        )

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import logging
 import os
 import signal
 import threading
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import ray
-from pydantic import TypeAdapter
 from ray import serve
 
 from toprung import __version__
-from toprung.access import Owner, Scope
 from toprung.cluster import embedded
 from toprung.serve.actor import NAMESPACE
+from toprung.serve.admin import keep_admin_token
 from toprung.serve.deploy import deploy, withdraw
 from toprung.serve.home import Home
 from toprung.serve.listening import url_of
-from toprung.serve.store import Store
 
 logger = logging.getLogger("toprung.serve")
 
@@ -53,7 +49,7 @@ def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
     _listen(stop)  # again: ray.init has put its own handler of SIGTERM there, which leaves at once
     logger.info("Ray at %s", address)
     if args.auth:
-        _keep_admin_token(home)
+        keep_admin_token(home)
     deploy(home.path, host=args.host, port=args.port, wait_for_resources=not own, auth=args.auth)
     url = url_of(args.host, args.port)
     home.announce(
@@ -71,29 +67,6 @@ def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
     withdraw(drain_s=_DRAIN_S, end_sweeps=own)
     if own:
         serve.shutdown()
-
-
-def _keep_admin_token(home: Home) -> None:
-    """The first token, which makes the others: a new one where there is none yet, or where it was revoked."""
-    store = Store(home.store_url)
-    try:
-        with suppress(OSError):
-            token = store.find_token(home.token_file.read_text(encoding="utf-8").strip())
-            if token is not None and token.revoked_at is None:
-                return
-        made = store.create_token(_user(), Scope.ADMIN)
-        home.keep_token(made.token)
-        logger.info("made the admin token %s of %s, in %s", made.id, made.owner, home.token_file)
-    finally:
-        store.close()
-
-
-def _user() -> str:
-    """The name of the user who runs the service; containers may have none."""
-    try:
-        return TypeAdapter(Owner).validate_python(getpass.getuser())
-    except (KeyError, OSError, ValueError):
-        return "admin"
 
 
 def _listen(stop: threading.Event) -> None:

@@ -66,7 +66,7 @@ def test_up_asks_for_tokens_where_others_can_reach_it(
         commands.append(command)
         raise InvalidInput("enough is known")
 
-    monkeypatch.setattr(service.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     assert run("up", *args, "--home", str(tmp_path)).err == "enough is known\n"
     (command,) = commands
     assert ("--auth" in command) is asked

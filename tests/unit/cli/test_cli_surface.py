@@ -44,7 +44,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
 def all_commands(group: Any, prefix: str = "") -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in group.commands.items():
         inner = hasattr(command, "commands")
         found |= all_commands(command, f"{name} ") if inner else {prefix + name: command}

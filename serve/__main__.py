@@ -7,15 +7,14 @@ started down again on SIGTERM or SIGINT.
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
-import socket
 import sys
 from pathlib import Path
 
 from toprung.cluster import environment
-from toprung.errors import InvalidInput, ToprungError, Unavailable
+from toprung.errors import ToprungError
+from toprung.serve import listening
 from toprung.serve.home import Home
 
 logger = logging.getLogger("toprung.serve")
@@ -32,8 +31,10 @@ def main() -> int:
     os.chdir(home.nowhere)
     os.environ.update(environment.own_cluster(home.path) if args.address is None else environment.joined_cluster())
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.pop("TOPRUNG_TOKEN", None)  # of whoever starts the service: its trials would inherit it
+    args.auth = args.auth or not listening.is_loopback(args.host)
     try:
-        _check(args.host, args.port)
+        listening.check(args.host, args.port)
         from toprung.serve.process import run  # noqa: PLC0415  imports Ray, which reads its environment then
 
         run(args, home)
@@ -48,30 +49,12 @@ def main() -> int:
     return 0
 
 
-def _check(host: str, port: int) -> None:
-    """Refuses an address that others could reach, and a port that is taken."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise InvalidInput(
-            f"refusing to listen on {host}: there is no access control yet, and a sweep runs any code. Use 127.0.0.1, "
-            "and an SSH tunnel (ssh -L 8000:127.0.0.1:8000 HOST) from elsewhere."
-        )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1" if host == "localhost" else host, port))
-        except OSError as error:
-            raise Unavailable(f"port {port} is taken; choose another with --port ({error.strerror})") from error
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m toprung.serve", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--auth", action="store_true", help="ask for tokens; always so unless --host is loopback")
     parser.add_argument("--address", help="join this Ray cluster instead of starting one")
     parser.add_argument("--num-cpus", type=int)
     parser.add_argument("--num-gpus", type=int)

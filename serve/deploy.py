@@ -9,11 +9,13 @@ from typing import Any
 import ray
 from fastapi import FastAPI
 from ray import serve
+from ray.serve.context import _get_global_client
 
 from toprung.serve.actor import CONTROLLER, NAMESPACE, ControllerActor
 from toprung.serve.controller import HEAD
 from toprung.serve.home import Home
 from toprung.serve.http.app import create_app
+from toprung.serve.listening import check_alone
 from toprung.serve.store import Store
 from toprung.serve.tracking.actor import TRACKER, TrackerActor
 from toprung.tuning.run.resources import slots
@@ -25,8 +27,12 @@ _MAX_ONGOING = 1_000
 """Requests a replica serves at once; an open event stream is one of them."""
 
 
-def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool) -> None:
-    """Starts what is not there yet; an actor that runs is kept."""
+def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool, auth: bool) -> None:
+    """Starts what is not there yet; an actor that runs is kept.
+
+    Raises:
+        Unavailable: Ray Serve runs already and others can reach it, but `auth` is off.
+    """
     options: dict[str, Any] = {
         "namespace": NAMESPACE,
         "lifetime": "detached",
@@ -42,7 +48,9 @@ def deploy(home: Path, *, host: str, port: int, wait_for_resources: bool) -> Non
     )
     tracker = ray.remote(TrackerActor).options(name=TRACKER, max_concurrency=2, **options).remote(home)
     serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
-    serve.run(_api(home), name=APP, route_prefix="/")
+    # a cluster's Ray Serve may run already, and listens where it did then: what `start` is told is ignored
+    check_alone(_get_global_client().http_config.host, auth)
+    serve.run(_api(home, auth), name=APP, route_prefix="/")
     ray.get([controller.ping.remote(), tracker.ping.remote()])
 
 
@@ -67,10 +75,10 @@ def withdraw(*, drain_s: float, end_sweeps: bool) -> None:
         ray.kill(actor)
 
 
-def _api(home: Path) -> Any:
+def _api(home: Path, auth: bool) -> Any:
     def build() -> FastAPI:
         place = Home.at(home)
-        return create_app(Store(place.store_url), place.path, slots=slots)
+        return create_app(Store(place.store_url), place.path, slots=slots, auth=auth)
 
     replica = serve.deployment(
         serve.ingress(build)(),

@@ -9,6 +9,8 @@ wandb/           W&B's run files
 nowhere/         empty: where the service runs, so that nothing is imported from there
 service.json     where the running service is
 service.log      what it says
+audit.jsonl      who changed what
+token            a token of an admin, for this user alone; where access control is on
 """
 
 from __future__ import annotations
@@ -59,6 +61,22 @@ class Home:
     @property
     def error_file(self) -> Path:
         return self.path / "service.error"
+
+    @property
+    def audit_file(self) -> Path:
+        return self.path / "audit.jsonl"
+
+    @property
+    def token_file(self) -> Path:
+        return self.path / "token"
+
+    def keep_token(self, token: str) -> None:
+        """Writes the admin's token where this user alone can read it, in one step."""
+        draft = self.token_file.with_suffix(".tmp")
+        draft.unlink(missing_ok=True)  # O_EXCL: the mode holds for a new file only
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(token + "\n")
+        draft.replace(self.token_file)
 
     def announce(self, **facts: object) -> None:
         """Writes `service.json` in one step, so that a reader sees all of it or nothing."""

@@ -15,8 +15,10 @@ from ray import serve
 from toprung import __version__
 from toprung.cluster import embedded
 from toprung.serve.actor import NAMESPACE
+from toprung.serve.admin import keep_admin_token
 from toprung.serve.deploy import deploy, withdraw
 from toprung.serve.home import Home
+from toprung.serve.listening import url_of
 
 logger = logging.getLogger("toprung.serve")
 
@@ -46,13 +48,16 @@ def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
         address = embedded.join(args.address, namespace=NAMESPACE)
     _listen(stop)  # again: ray.init has put its own handler of SIGTERM there, which leaves at once
     logger.info("Ray at %s", address)
-    deploy(home.path, host=args.host, port=args.port, wait_for_resources=not own)
-    url = f"http://{args.host}:{args.port}"
+    if args.auth:
+        keep_admin_token(home)
+    deploy(home.path, host=args.host, port=args.port, wait_for_resources=not own, auth=args.auth)
+    url = url_of(args.host, args.port)
     home.announce(
         url=url,
         pid=os.getpid(),
         address=address,
         embedded=own,
+        auth=args.auth,
         version=__version__,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

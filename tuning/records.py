@@ -165,6 +165,8 @@ class Sweep(Record):
 
     id: str
     name: str
+    owner: str | None = None
+    """Whose token submitted it; None where access control was off then."""
     state: SweepState
     reason: str | None = None
     """Why it ended, in words; for `failed` the first trial's error."""

@@ -12,25 +12,36 @@ from fastapi.routing import APIRoute
 from toprung import __version__
 from toprung.serve.home import Home
 from toprung.serve.http import problems
+from toprung.serve.http.access import AUTHENTICATED
+from toprung.serve.http.audit import AuditLog
 from toprung.serve.http.context import Services, Slots
-from toprung.serve.http.endpoints import edits, events, meta, packages, sweeps, trials
+from toprung.serve.http.endpoints import edits, events, meta, packages, sweeps, tokens, trials
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.gate import Gate
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
 from toprung.serve.store import Store
 
-_ROUTERS = (sweeps.router, edits.router, trials.router, events.router, packages.router, meta.router)
+_ROUTERS = (
+    sweeps.router,
+    edits.router,
+    trials.router,
+    events.router,
+    packages.router,
+    tokens.router,
+    meta.router,
+)
 _REF = "#/components/schemas/{model}"
 
 
-def create_app(store: Store, home: Path, *, slots: Slots | None = None) -> FastAPI:
+def create_app(store: Store, home: Path, *, slots: Slots | None = None, auth: bool = False) -> FastAPI:
     """The application over a store; the caller closes the store.
 
     Args:
         store: where sweeps are kept.
         home: the service's home, made if it isn't there.
         slots: how many trials of some resources fit the cluster at once; for forecasts.
+        auth: whether requests need a token; without it only loopback may reach the application.
     """
     place = Home.at(home)
     metrics = Metrics(store)
@@ -41,13 +52,15 @@ def create_app(store: Store, home: Path, *, slots: Slots | None = None) -> FastA
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = Services(store, place, PackageStore(place.path / "packages"), Feed(store), metrics, slots)
+    uploads = PackageStore(place.path / "packages")
+    app.state.services = Services(store, place, uploads, Feed(store), metrics, slots, auth)
+    app.include_router(meta.probes)
     for router in _ROUTERS:
-        app.include_router(router)
-    routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+        app.include_router(router, dependencies=[AUTHENTICATED])
+    routes = [route for router in (meta.probes, *_ROUTERS) for route in router.routes if isinstance(route, APIRoute)]
     app.state.routes = [(route.path_regex, route.methods) for route in routes]
     problems.install(app)
-    app.add_middleware(Gate, metrics=metrics)
+    app.add_middleware(Gate, metrics=metrics, audit=AuditLog(place.audit_file), auth=auth)
     document: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Services:
     feed: Feed
     metrics: Metrics
     slots: Slots | None
+    auth: bool
+    """Whether requests need a token."""
 
 
 async def _services(request: Request) -> Services:  # async: not worth a thread

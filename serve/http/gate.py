@@ -2,9 +2,10 @@
 
 Plain ASGI rather than the framework's middleware class, which would put a queue between a stream and its client.
 
-The service has no access control yet and therefore listens on loopback alone. A web page that the user visits can
-still reach it through the user's browser, so two doors are closed here: a foreign name that resolves to 127.0.0.1 (DNS
-rebinding) shows in `Host`, a foreign page that posts to us in `Origin`.
+Without access control the service listens on loopback alone. A web page that the user visits can still reach it
+through the user's browser, so two doors are closed here: a foreign name that resolves to 127.0.0.1 (DNS rebinding)
+shows in `Host`, a foreign page that posts to us in `Origin`. With access control the service has names that it can't
+know, and no browser sends a token by itself: `Host` is free then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toprung.errors import InternalError
+from toprung.serve.http.audit import AuditLog
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.problems import error_response, problem_response, set_request_id
 
@@ -34,9 +36,11 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Gate:
     """The outermost ASGI application of the service."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, audit: AuditLog, *, auth: bool) -> None:
         self._app = app
         self._metrics = metrics
+        self._audit = audit
+        self._auth = auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,10 +60,11 @@ class Gate:
                 out["X-Request-Id"] = request_id
                 out["X-Content-Type-Options"] = "nosniff"
                 self._metrics.observe(scope, message["status"], time.perf_counter() - started_at)
+                await self._audit.write(scope, message["status"])
             await send(message)
 
         try:
-            await (_refusal(scope, headers) or self._app)(scope, receive, send_on)
+            await (_refusal(scope, headers, self._auth) or self._app)(scope, receive, send_on)
         except ClientDisconnect:
             logger.debug("%s: the client left", request_id)
         except Exception:
@@ -75,12 +80,12 @@ def _request_id(headers: Headers) -> str:
     return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
 
 
-def _refusal(scope: Scope, headers: Headers) -> Response | None:
+def _refusal(scope: Scope, headers: Headers, auth: bool) -> Response | None:
     host = headers.get("host", "")
-    if not _is_loopback(host):
+    if not auth and not _is_loopback(host):
         detail = (
-            f"This service answers only to localhost, 127.0.0.1 and [::1], not to {host[:200]!r}: it has no access "
-            "control yet. From another machine use a tunnel: ssh -L 8000:127.0.0.1:8000 HOST."
+            f"This service answers only to localhost, 127.0.0.1 and [::1], not to {host[:200]!r}: it runs without "
+            "access control. Start it with `toprung up --auth`, or use a tunnel: ssh -L 8000:127.0.0.1:8000 HOST."
         )
         return problem_response(scope, 421, "misdirected_request", detail)
     origin = headers.get("origin")

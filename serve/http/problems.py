@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from toprung.errors import Malformed, NotFound, Problem, ToprungError, Unavailable
+from toprung.errors import Malformed, NotFound, Problem, ToprungError, Unauthorized, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -93,8 +93,14 @@ def error_response(scope: Scope, error: ToprungError) -> Response:
         error.detail,
         problems=error.problems,
         state=error.state,
-        headers={"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Unavailable) else None,
+        headers=_headers(error),
     )
+
+
+def _headers(error: ToprungError) -> dict[str, str] | None:
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(RETRY_AFTER_S)}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
 
 
 def install(app: FastAPI) -> None:
@@ -152,5 +158,10 @@ def _parameter_problem(details: Mapping[str, Any]) -> Problem:
     shown = repr(details.get("input"))
     if len(shown) > _SHOWN_CHARS:
         shown = f"{shown[:_SHOWN_CHARS]}…"
-    message = str(details["msg"]).replace("Input should", "should").replace("String should", "should")
+    message = (
+        str(details["msg"])
+        .replace("Input should", "should")
+        .replace("String should", "should")
+        .removeprefix("Value error, ")
+    )
     return Problem(pointer, "bad_parameter", f"{message}, not {shown}")

@@ -35,6 +35,7 @@ def sweep_of(row: Row[Any]) -> Sweep:
     return Sweep(
         id=row.id,
         name=row.name,
+        owner=row.owner,
         state=row.state,
         reason=row.reason,
         spec=_spec(row.spec),

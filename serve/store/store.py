@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from toprung.serve.store import batches, edits, events, sweeps, trials
+from toprung.access import NewToken, Scope, Token
+from toprung.serve.store import batches, edits, events, sweeps, tokens, trials
 from toprung.serve.store.best import explained
 from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
@@ -78,6 +79,7 @@ class Store:
         *,
         name: str | None,
         num_trials: int | None,
+        owner: str | None = None,
         idempotency_key: str | None = None,
         body_hash: str | None = None,
     ) -> tuple[Sweep, bool]:
@@ -87,7 +89,7 @@ class Store:
             The sweep, and whether it is new: the same key and body again give the sweep of the first time.
 
         Raises:
-            Conflict: the idempotency key came with another body before.
+            Conflict: the idempotency key came with another body, or from another owner, before.
         """
         with self._database.write() as connection:
             return sweeps.create(
@@ -95,6 +97,7 @@ class Store:
                 spec,
                 name=name,
                 num_trials=num_trials,
+                owner=owner,
                 idempotency_key=idempotency_key,
                 body_hash=body_hash,
             )
@@ -109,7 +112,13 @@ class Store:
             return sweeps.get(connection, id_or_name)
 
     def list_sweeps(
-        self, *, state: SweepState | None = None, name: str | None = None, cursor: str | None = None, limit: int = 50
+        self,
+        *,
+        state: SweepState | None = None,
+        name: str | None = None,
+        owner: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> Page[Sweep]:
         """Sweeps, newest first.
 
@@ -117,7 +126,7 @@ class Store:
             Malformed: the cursor is none of this listing.
         """
         with self._database.read() as connection:
-            return sweeps.find(connection, state=state, name=name, cursor=cursor, limit=_limit(limit))
+            return sweeps.find(connection, state=state, name=name, owner=owner, cursor=cursor, limit=_limit(limit))
 
     def set_sweep_state(
         self,
@@ -376,6 +385,30 @@ class Store:
         """
         with self._database.read() as connection:
             return trials.past(connection, sweeps.get(connection, sweep_id), steps)
+
+    def create_token(self, owner: str, scope: Scope) -> NewToken:
+        """Make a token. What this returns is the only copy of it: the store keeps a hash."""
+        with self._database.write() as connection:
+            return tokens.create(connection, owner, scope)
+
+    def find_token(self, token: str) -> Token | None:
+        """What is known of a token, also of a revoked one; None if it is none of this store's."""
+        with self._database.read() as connection:
+            return tokens.find(connection, token)
+
+    def list_tokens(self) -> list[Token]:
+        """All tokens ever made, the oldest first."""
+        with self._database.read() as connection:
+            return tokens.all_of(connection)
+
+    def revoke_token(self, token_id: str) -> Token:
+        """Make a token worthless from now on; again changes nothing.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        with self._database.write() as connection:
+            return tokens.revoke(connection, token_id)
 
     def get_cursor(self, name: str) -> int:
         """How far a reader has come, by its own word; 0 at first."""

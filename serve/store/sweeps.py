@@ -32,6 +32,7 @@ def create(
     *,
     name: str | None,
     num_trials: int | None,
+    owner: str | None,
     idempotency_key: str | None,
     body_hash: str | None,
 ) -> tuple[Sweep, bool]:
@@ -43,12 +44,18 @@ def create(
                 "Send the same body to have the same sweep, or a new key for a new one.",
                 state=row.state,
             )
+        if row is not None and row.owner != owner:
+            raise Conflict(
+                f"The idempotency key {idempotency_key!r} came from another owner before. Send a new one.",
+                state=row.state,
+            )
         if row is not None:
             return sweep_of(row), False
     sweep_id = new_sweep_id(connection.execute(select(func.max(sweeps.c.id))).scalar())
     values = {
         "id": sweep_id,
         "name": name or spec.name or readable_name(spec),
+        "owner": owner,
         "state": SweepState.QUEUED.value,
         "spec": spec.model_dump_json(),
         "metric_name": spec.metric.name,
@@ -76,13 +83,21 @@ def get(connection: Connection, id_or_name: str) -> Sweep:
 
 
 def find(
-    connection: Connection, *, state: SweepState | None, name: str | None, cursor: str | None, limit: int
+    connection: Connection,
+    *,
+    state: SweepState | None,
+    name: str | None,
+    owner: str | None,
+    cursor: str | None,
+    limit: int,
 ) -> Page[Sweep]:
     query = select(sweeps).order_by(sweeps.c.id.desc()).limit(limit + 1)
     if state is not None:
         query = query.where(sweeps.c.state == SweepState(state).value)
     if name is not None:
         query = query.where(sweeps.c.name == (name if name.isprintable() else ""))
+    if owner is not None:
+        query = query.where(sweeps.c.owner == (owner if owner.isprintable() else ""))
     if cursor is not None:
         (last,) = decode_cursor(cursor, _ORDER, (str,))
         query = query.where(sweeps.c.id < last)

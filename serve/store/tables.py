@@ -76,6 +76,7 @@ sweeps = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("name", String(63), nullable=False),
+    Column("owner", String(100)),
     Column("state", String(16), nullable=False),
     Column("reason", Words),
     Column("spec", Text, nullable=False),
@@ -101,6 +102,7 @@ sweeps = Table(
     *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTERS.values()),
     UniqueConstraint("idempotency_key"),
     Index(None, "name", "id"),
+    Index(None, "owner", "id"),
     Index(None, "state", "id"),
 )
 
@@ -207,6 +209,17 @@ events = Table(
     UniqueConstraint("sweep_id", "fingerprint"),
     Index(None, "sweep_id", "id"),
     sqlite_autoincrement=True,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("owner", String(100), nullable=False),
+    Column("scope", String(8), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("revoked_at", Utc),
 )
 
 cursors = Table(

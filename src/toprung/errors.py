@@ -6,6 +6,8 @@
     │   ├── Malformed           400  not YAML/JSON, a bad query parameter, a bad cursor
     │   ├── TooLarge            413  send less
     │   └── UnsupportedMedia    415  send another content type
+    ├── Unauthorized            401  no token, or one that is not known: set TOPRUNG_TOKEN
+    ├── Forbidden               403  the token may not do this: ask the sweep's owner or an admin
     ├── NotFound                404  check the name
     ├── Conflict                409  it is in another state; look at `state`
     ├── Unavailable             503  the service is there but cannot do it now; try again
@@ -112,6 +114,18 @@ class UnsupportedMedia(InvalidInput):
     status = 415
 
 
+class Unauthorized(ToprungError):
+    code = "unauthorized"
+    status = 401
+    exit_code = 7
+
+
+class Forbidden(ToprungError):
+    code = "forbidden"
+    status = 403
+    exit_code = 7
+
+
 class NotFound(ToprungError):
     code = "not_found"
     status = 404
@@ -155,7 +169,14 @@ def error_for(code: str, status: int) -> type[ToprungError]:
     known = {cls.code: cls for cls in _all(ToprungError)}
     if code in known:
         return known[code]
-    by_status: dict[int, type[ToprungError]] = {404: NotFound, 409: Conflict, 413: TooLarge, 415: UnsupportedMedia}
+    by_status: dict[int, type[ToprungError]] = {
+        401: Unauthorized,
+        403: Forbidden,
+        404: NotFound,
+        409: Conflict,
+        413: TooLarge,
+        415: UnsupportedMedia,
+    }
     if status in by_status:
         return by_status[status]
     if status in (429, 502, 503, 504):

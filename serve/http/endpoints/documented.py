@@ -21,7 +21,7 @@ class Query(BaseModel):
 
 
 def problems(*statuses: int) -> Responses:
-    """The errors of a route; any may also answer with those of every route (400, 421, 500, 503)."""
+    """The errors of a route; any may also answer with those of every route (400, 401, 421, 500, 503)."""
     return {
         **{status: _problem(HTTPStatus(status).phrase) for status in statuses},
         "default": _problem("Any other error"),

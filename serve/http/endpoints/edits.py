@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from toprung.errors import InvalidSpec, Malformed, PreconditionFailed, PreconditionRequired, Problem
+from toprung.serve.http import audit
+from toprung.serve.http.access import OwnSweepId, Writer
 from toprung.serve.http.answers import etag_of, record
 from toprung.serve.http.bodies import check_media_type, limited
 from toprung.serve.http.context import Context, SweepId, TrialNumber
@@ -80,7 +82,7 @@ IfMatch = Annotated[str | None, Header(description="The ETag with which the swee
     responses=problems(403, 404, 409, 412, 415, 422, 428),
     openapi_extra=_PATCH_BODY,
 )
-def edit_sweep(context: Context, sweep: SweepId, patch: Patch, if_match: IfMatch = None) -> Response:
+def edit_sweep(context: Context, sweep: OwnSweepId, patch: Patch, if_match: IfMatch = None) -> Response:
     """Change budget, concurrency, priority or weight of a sweep that has not ended; a running one adapts."""
     return _answer(context.store.edit_sweep(sweep, patch, revision=_revision(if_match, context, sweep)))
 
@@ -92,7 +94,7 @@ def edit_sweep(context: Context, sweep: SweepId, patch: Patch, if_match: IfMatch
     response_model=Sweep,
     responses=problems(403, 404, 422),
 )
-def extend_sweep(context: Context, sweep: SweepId, extension: Extension) -> Response:
+def extend_sweep(context: Context, sweep: OwnSweepId, extension: Extension) -> Response:
     """Give a sweep a larger budget; one that has ended is queued again, and goes on with all that it knows."""
     return _answer(context.store.extend_sweep(sweep, extension.budget), 202)
 
@@ -105,7 +107,7 @@ def extend_sweep(context: Context, sweep: SweepId, extension: Extension) -> Resp
     responses=problems(403, 404, 422),
 )
 def enqueue_trial(
-    context: Context, sweep: SweepId, wanted: TrialWanted, idempotency_key: IdempotencyKey = None
+    context: Context, sweep: OwnSweepId, wanted: TrialWanted, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for a trial of a configuration made by hand, on top of the budget; a sweep that has ended goes on."""
     return _answer(context.store.request_trial(sweep, wanted.config, idempotency_key=idempotency_key), 202)
@@ -118,7 +120,7 @@ def enqueue_trial(
     response_model=Sweep,
     responses=problems(403, 404, 409, 422),
 )
-def retry_trials(context: Context, sweep: SweepId, retry: Retry) -> Response:
+def retry_trials(context: Context, sweep: OwnSweepId, retry: Retry) -> Response:
     """Try failed configurations again, as further trials on top of the budget; a sweep that has ended goes on."""
     if retry.code is not None and context.packages.find(retry.code.removeprefix("sha256:")) is None:
         problem = Problem("/code", "missing_package", f"no package {retry.code[:80]} has been uploaded")
@@ -134,14 +136,27 @@ def retry_trials(context: Context, sweep: SweepId, retry: Retry) -> Response:
     responses=problems(403, 404, 409, 413, 415, 422),
     openapi_extra=_PATCH_BODY,
 )
-def clone_sweep(context: Context, sweep: SweepId, patch: Patch, idempotency_key: IdempotencyKey = None) -> Response:
+def clone_sweep(
+    context: Context,
+    caller: Writer,
+    request: Request,
+    sweep: SweepId,
+    patch: Patch,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Submit the spec of a sweep again, with changes; the new one knows nothing of the old."""
     data = merged(context.store.get_sweep(sweep).spec.model_dump(mode="json"), patch)
     sent = SpecText(json.dumps(data), f"{sweep}/{json.dumps(patch, sort_keys=True)}")
     spec = checked_spec(sent, context.packages, context.store)
     made, new = context.store.create_sweep(
-        spec, name=spec.name, num_trials=num_trials(spec), idempotency_key=idempotency_key, body_hash=sent.sha256
+        spec,
+        name=spec.name,
+        num_trials=num_trials(spec),
+        owner=caller.owner,
+        idempotency_key=idempotency_key,
+        body_hash=sent.sha256,
     )
+    audit.note_target(request.scope, made.id)
     return record(made, 201 if new else 200, {"Location": f"/v1/sweeps/{made.id}"})
 
 
@@ -153,7 +168,7 @@ def clone_sweep(context: Context, sweep: SweepId, patch: Patch, idempotency_key:
     responses=problems(403, 404, 409),
     tags=["trials"],
 )
-def stop_trial(context: Context, sweep: SweepId, number: TrialNumber) -> Response:
+def stop_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Response:
     """Cancel one trial; a running one ends a little later, with its results and best checkpoint kept."""
     return record(context.store.stop_trial(sweep, number), 202)
 
@@ -166,7 +181,7 @@ def stop_trial(context: Context, sweep: SweepId, number: TrialNumber) -> Respons
     responses=problems(403, 404, 409),
     tags=["trials"],
 )
-def retry_trial(context: Context, sweep: SweepId, number: TrialNumber) -> Response:
+def retry_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Response:
     """Try the configuration of an ended trial again, as a further trial on top of the budget."""
     return _answer(context.store.retry_trials(sweep, [number]), 202)
 

@@ -20,6 +20,8 @@ from toprung.serve.http.endpoints.documented import content, problems
 from toprung.tuning.spec import json_schema
 
 router = APIRouter(tags=["service"])
+probes = APIRouter(tags=["service"])
+"""Open to all: who asks them has no token, and they tell nothing."""
 
 
 class Version(BaseModel):
@@ -43,13 +45,13 @@ def get_version() -> Response:
     return record(Version(version=__version__, ray=installed_version("ray")))
 
 
-@router.get("/healthz", operation_id="getHealth", response_model=Health, responses=problems())
+@probes.get("/healthz", operation_id="getHealth", response_model=Health, responses=problems())
 async def get_health() -> Response:
     """Whether the process is up."""
     return record(Health())
 
 
-@router.get("/readyz", operation_id="getReadiness", response_model=Health, responses=problems(503))
+@probes.get("/readyz", operation_id="getReadiness", response_model=Health, responses=problems(503))
 def get_readiness(context: Context) -> Response:
     """Whether the service can take sweeps: its store answers, its home can be written."""
     context.store.ping()

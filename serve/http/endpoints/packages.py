@@ -8,6 +8,8 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from toprung.errors import NotFound
+from toprung.serve.http import audit
+from toprung.serve.http.access import Writer
 from toprung.serve.http.answers import record
 from toprung.serve.http.bodies import check_media_type, limited
 from toprung.serve.http.context import Context
@@ -34,8 +36,9 @@ _ZIP = "application/zip"
         }
     },
 )
-async def upload_package(context: Context, request: Request, sha256: Sha256) -> Response:
+async def upload_package(context: Context, caller: Writer, request: Request, sha256: Sha256) -> Response:
     """Upload a zip of a code folder; `code: sha256:…` in a spec then means it."""
+    audit.note_target(request.scope, sha256)
     check_media_type(request, (_ZIP,), "a package")
     package, new = await context.packages.add(sha256, limited(request, MAX_PACKAGE_BYTES, "A package"))
     return record(package, 201 if new else 200)

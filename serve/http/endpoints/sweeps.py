@@ -9,6 +9,8 @@ from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from toprung.serve.http import audit
+from toprung.serve.http.access import OwnSweepId, Writer
 from toprung.serve.http.answers import cacheable, items, record
 from toprung.serve.http.context import Context, SweepId, SweepRef
 from toprung.serve.http.endpoints.documented import Query, problems
@@ -30,6 +32,8 @@ class SweepQuery(Query):
 
     state: SweepState | None = None
     name: str | None = None
+    owner: str | None = None
+    """Whose token submitted it."""
     cursor: str | None = None
     limit: int = Field(50, ge=1, le=1_000)
 
@@ -60,12 +64,20 @@ class BestTrials(BaseModel):
     },
     openapi_extra=SPEC_BODY,
 )
-def submit_sweep(context: Context, sent: SentSpec, idempotency_key: IdempotencyKey = None) -> Response:
+def submit_sweep(
+    context: Context, caller: Writer, request: Request, sent: SentSpec, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Start a sweep. It is on disk when the answer comes."""
     spec = checked_spec(sent, context.packages, context.store)
     sweep, new = context.store.create_sweep(
-        spec, name=spec.name, num_trials=num_trials(spec), idempotency_key=idempotency_key, body_hash=sent.sha256
+        spec,
+        name=spec.name,
+        num_trials=num_trials(spec),
+        owner=caller.owner,
+        idempotency_key=idempotency_key,
+        body_hash=sent.sha256,
     )
+    audit.note_target(request.scope, sweep.id)
     return record(sweep, 201 if new else 200, {"Location": f"/v1/sweeps/{sweep.id}"})
 
 
@@ -91,7 +103,9 @@ def validate_sweep(context: Context, sent: SentSpec) -> Response:
 )
 def list_sweeps(context: Context, request: Request, query: Annotated[SweepQuery, fastapi.Query()]) -> Response:
     """Sweeps, the newest first."""
-    page = context.store.list_sweeps(state=query.state, name=query.name, cursor=query.cursor, limit=query.limit)
+    page = context.store.list_sweeps(
+        state=query.state, name=query.name, owner=query.owner, cursor=query.cursor, limit=query.limit
+    )
     return cacheable(request, page)
 
 
@@ -113,7 +127,7 @@ def get_sweep(context: Context, request: Request, sweep: SweepRef) -> Response:
     response_model=Sweep,
     responses=problems(403, 404, 409),
 )
-def cancel_sweep(context: Context, sweep: SweepId) -> Response:
+def cancel_sweep(context: Context, sweep: OwnSweepId) -> Response:
     """End a sweep: a queued one at once, a running one as soon as its trials have stopped."""
     return record(context.store.request_cancel(sweep), 202)
 
@@ -125,7 +139,7 @@ def cancel_sweep(context: Context, sweep: SweepId) -> Response:
     response_model=Sweep,
     responses=problems(403, 404, 409),
 )
-def pause_sweep(context: Context, sweep: SweepId) -> Response:
+def pause_sweep(context: Context, sweep: OwnSweepId) -> Response:
     """Pause a sweep: a queued one at once, a running one as soon as its trials have stopped. They keep checkpoints."""
     return record(context.store.request_pause(sweep), 202)
 
@@ -137,7 +151,7 @@ def pause_sweep(context: Context, sweep: SweepId) -> Response:
     response_model=Sweep,
     responses=problems(403, 404, 409),
 )
-def resume_sweep(context: Context, sweep: SweepId) -> Response:
+def resume_sweep(context: Context, sweep: OwnSweepId) -> Response:
     """Queue a paused sweep again: it goes on where it was."""
     return record(context.store.resume(sweep), 202)
 

@@ -38,6 +38,7 @@ def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
         out.print("  is pausing")
     facts = {
         "id": sweep.id,
+        **({"owner": sweep.owner} if sweep.owner else {}),
         "trainable": sweep.spec.trainable,
         "objective": f"{sweep.spec.metric.goal} {sweep.spec.metric.name}",
         "trials": ", ".join(f"{count:,} {state}" for state, count in sweep.trials.items() if count) or "none yet",

@@ -13,7 +13,7 @@ from toprung import __version__
 from toprung.cli import service as processes
 from toprung.cli.session import Session, command, default_home
 from toprung.cli.words import ago, plural
-from toprung.errors import ToprungError
+from toprung.errors import Conflict, ToprungError
 
 PANEL = "Service"
 
@@ -21,9 +21,10 @@ PANEL = "Service"
 def up(
     session: Session,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="N", help="Port to listen on.")] = 8000,
-    host: Annotated[str, typer.Option("--host", metavar="ADDR", help="Only this machine's own are accepted.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[str, typer.Option("--host", metavar="ADDR", help="IP address to listen on.")] = "127.0.0.1",
+    auth: Annotated[
+        bool, typer.Option("--auth", help="Ask for tokens; always so where --host is not this machine alone.")
+    ] = False,
     address: Annotated[
         str | None,
         typer.Option("--address", metavar="ADDR", help="Join this Ray cluster instead of starting Ray here."),
@@ -36,19 +37,30 @@ def up(
     ] = None,
 ) -> None:
     """Start the service on this machine."""
-    processes.check_host(host)
+    auth = auth or not processes.is_loopback(host)
     home = session.home_dir
     found = processes.running(home)
     if found is not None:
+        _check_guarded(found, auth)
         _tell_up(session, found, "is already up", started=False)
         return
-    options: dict[str, str | int | None] = {"host": host, "port": port, "address": address}
+    options: dict[str, str | int | bool | None] = {"host": host, "port": port, "auth": auth, "address": address}
     options |= {"num-cpus": num_cpus, "num-gpus": num_gpus}
     service = start_service(session, home, options)
     _tell_up(session, service, "is up", started=True)
 
 
-def start_service(session: Session, home: Path, options: dict[str, str | int | None]) -> processes.Service:
+def _check_guarded(service: processes.Service, auth: bool) -> None:
+    """Raises:
+    Conflict: access control is asked for, and the service that runs has none.
+    """
+    if auth and not service.facts.get("auth"):
+        raise Conflict(
+            f"Toprung is already up at {service.url}, without access control. Stop it first: `toprung down`."
+        )
+
+
+def start_service(session: Session, home: Path, options: dict[str, str | int | bool | None]) -> processes.Service:
     """Start the service of `home` and wait until it answers; takes it down again when that is interrupted."""
     processes.check_installed()
     process = processes.start(home, options)
@@ -83,6 +95,9 @@ def _tell_up(session: Session, service: processes.Service, what: str, *, started
     session.out.print(f"  submit   toprung submit sweep.yaml --watch{where}")
     session.out.print(f"  stop     toprung down{where}")
     session.out.print(f"  log      {session.home_dir / 'service.log'}")
+    if service.facts.get("auth"):
+        session.out.print(f"  token    of an admin in {session.home_dir / 'token'}; this user's commands find it")
+        session.out.print(f"  others   toprung token create --owner NAME --scope write{where}")
 
 
 def down(session: Session) -> None:

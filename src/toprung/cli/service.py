@@ -57,19 +57,18 @@ def is_ours(pid: int) -> bool:
     return MODULE in shown.stdout
 
 
-def check_host(host: str) -> None:
-    """Raises:
-    InvalidInput: others than this machine's users could reach the address.
+def is_loopback(host: str) -> bool:
+    """Whether this machine's users alone can reach the address.
+
+    Raises:
+        InvalidInput: it is none.
     """
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = False
-    if not loopback:
         raise InvalidInput(
-            f"Refusing to listen on {host}: Toprung has no access control yet, and whoever reaches it can run code.\n"
-            "Leave --host at 127.0.0.1; from another machine use `ssh -L 8000:127.0.0.1:8000 THIS-HOST`."
-        )
+            f"--host {host} is no IP address. Use 127.0.0.1 for this machine alone, 0.0.0.0 for all its networks."
+        ) from None
 
 
 def check_installed() -> None:
@@ -84,14 +83,16 @@ def check_installed() -> None:
         )
 
 
-def start(home: Path, options: dict[str, str | int | None]) -> subprocess.Popen[bytes]:
+def start(home: Path, options: dict[str, str | int | bool | None]) -> subprocess.Popen[bytes]:
     """Start the service's process in a session of its own, so that it outlives this terminal."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     (home / "service.error").unlink(missing_ok=True)
     # -P: the folder that this is called in is no place to import from; a queue.py there would be taken for Python's
     command = [sys.executable, "-P", "-m", MODULE, "--home", str(home)]
     for name, value in options.items():
-        if value is not None:
+        if value is True:
+            command.append(f"--{name}")
+        elif value is not None and value is not False:
             command += [f"--{name}", str(value)]
     with (home / "service.log").open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -87,9 +87,11 @@ class Session:
         Raises:
             NoService: as for `client`.
         """
-        from toprung.client import Client  # noqa: PLC0415 loads httpx and pydantic: `--help` should not wait for them
+        from toprung.client import Client, location  # noqa: PLC0415 loads httpx: `--help` should not wait for it
 
-        return self._closing.enter_context(Client(self.url or self._home_url(), timeout_s=timeout_s))
+        url = self.url or self._home_url()
+        token = location.default_token(location.checked_url(url or location.default_url()), self.home_dir)
+        return self._closing.enter_context(Client(url, token=token, timeout_s=timeout_s))
 
     def close(self) -> None:
         """Close the clients."""

@@ -78,16 +78,24 @@ def watch_to_end(session: Session, sweep: SweepHandle) -> None:
 def list_(
     session: Session,
     state: Annotated[SweepStateName | None, typer.Option("--state", help="Only these.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Only theirs.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the newest.")] = 50,
 ) -> None:
     """List the sweeps, the newest first."""
-    found = [sweep.record for sweep in session.client.sweeps(state=state.value if state else None, limit=limit)]
+    wanted = state.value if state else None
+    found = [sweep.record for sweep in session.client.sweeps(state=wanted, owner=owner, limit=limit)]
     if session.as_json:
         session.emit({"items": [record.model_dump(mode="json") for record in found]})
     elif found:
         print_sweeps(session.out, found)
     else:
-        session.err.print(f"No {state.value} sweeps." if state else "No sweeps yet. Start one with `toprung submit`.")
+        session.err.print(_none_found(wanted, owner))
+
+
+def _none_found(state: str | None, owner: str | None) -> str:
+    if state is None and owner is None:
+        return "No sweeps yet. Start one with `toprung submit`."
+    return f"No {state + ' ' if state else ''}sweeps{f' of {owner}' if owner else ''}."
 
 
 def show(

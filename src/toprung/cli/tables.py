@@ -33,10 +33,14 @@ def state_text(state: str) -> Text:
 
 
 def print_sweeps(out: Console, sweeps: Iterable[Sweep]) -> None:
-    made = table("name", "state", "trials", "objective", "best", "created", "id", right=("trials", "best"))
-    for sweep in sweeps:
+    listed = list(sweeps)
+    owned = any(sweep.owner for sweep in listed)
+    owner = ["owner"] if owned else []
+    made = table("name", *owner, "state", "trials", "objective", "best", "created", "id", right=("trials", "best"))
+    for sweep in listed:
         made.add_row(
             sweep.name,
+            *([sweep.owner or "–"] if owned else []),
             state_text(sweep.state),
             progress(sweep),
             f"{sweep.spec.metric.goal} {sweep.spec.metric.name}",

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import httpx
 
+from toprung.access import NewToken, Token
 from toprung.client.drivers import AsyncDriver
 from toprung.client.location import connect_options
 from toprung.client.progress import WaitProgress
@@ -29,9 +30,14 @@ class AsyncClient:
     """
 
     def __init__(
-        self, url: str | None = None, *, timeout_s: float = 30.0, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        options = connect_options(url, timeout_s)
+        options = connect_options(url, token, timeout_s)
         self._http = httpx.AsyncClient(transport=transport, **options)
         self._driver = AsyncDriver(self._http)
         self._service = Service(str(options["base_url"]))
@@ -60,16 +66,33 @@ class AsyncClient:
         return self._sweep(await self._driver.run(self._service.sweep(id_or_name)))
 
     async def sweeps(
-        self, *, state: str | None = None, name: str | None = None, limit: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        name: str | None = None,
+        owner: str | None = None,
+        limit: int | None = None,
     ) -> AsyncIterator[AsyncSweepHandle]:
         """See `Client.sweeps`."""
-        async with aclosing(self._driver.iterate(self._service.sweeps(state, name, limit))) as records:
+        async with aclosing(self._driver.iterate(self._service.sweeps(state, name, owner, limit))) as records:
             async for record in records:
                 yield self._sweep(record)
 
     def events(self, *, after: int | None = None) -> AsyncIterator[Event]:
         """See `Client.events`."""
         return self._driver.iterate(self._service.events(None, after))
+
+    async def create_token(self, *, owner: str, scope: str) -> NewToken:
+        """See `Client.create_token`."""
+        return await self._driver.run(self._service.create_token(owner, scope))
+
+    async def tokens(self) -> list[Token]:
+        """See `Client.tokens`."""
+        return await self._driver.run(self._service.tokens())
+
+    async def revoke_token(self, id: str) -> Token:
+        """See `Client.revoke_token`."""
+        return await self._driver.run(self._service.revoke_token(id))
 
     async def schema(self) -> dict[str, Any]:
         """See `Client.schema`."""

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter
 
+from toprung.access import NewToken, Token
 from toprung.client.checkpoint import download
 from toprung.client.effects import Emit, Flow, Op, Request, call, sleep
 from toprung.client.exchange import CALL, LONG_WAIT, Exchange, Patience
@@ -39,6 +40,7 @@ T = TypeVar("T", bound=BaseModel)
 Params = dict[str, str | int | None]
 
 _BEST: TypeAdapter[dict[str, list[BestTrial]]] = TypeAdapter(dict[str, list[BestTrial]])
+_TOKENS: TypeAdapter[dict[str, list[Token]]] = TypeAdapter(dict[str, list[Token]])
 _RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Result]])
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
@@ -84,8 +86,8 @@ class Service:
         reply = yield from self._exchange.call(Request("GET", _sweep_path(id_or_name)), patience)
         return reply.parse(Sweep)
 
-    def sweeps(self, state: str | None, name: str | None, limit: int | None) -> Flow[Sweep]:
-        return self._pages("/v1/sweeps", {"state": state, "name": name}, limit, Page[Sweep])
+    def sweeps(self, state: str | None, name: str | None, owner: str | None, limit: int | None) -> Flow[Sweep]:
+        return self._pages("/v1/sweeps", {"state": state, "name": name, "owner": owner}, limit, Page[Sweep])
 
     def cancel(self, sweep_id: str) -> Op[Sweep]:
         return self._ask(sweep_id, "cancel", SweepState.CANCELLED)
@@ -209,6 +211,22 @@ class Service:
 
     def checkpoint(self, sweep_id: str, number: int, target: str | Path) -> Op[Path]:
         return download(self._exchange, f"{_trial_path(sweep_id, number)}/checkpoint", Path(target))
+
+    # tokens
+
+    def create_token(self, owner: str, scope: str) -> Op[NewToken]:
+        # sent again after a lost answer it makes a second one; nobody has seen the first
+        body = json.dumps({"owner": owner, "scope": scope}).encode()
+        request = Request("POST", "/v1/tokens", headers={"Content-Type": "application/json"}, body=body)
+        return (yield from self._exchange.call(request)).parse(NewToken)
+
+    def tokens(self) -> Op[list[Token]]:
+        return (yield from self._exchange.call(Request("GET", "/v1/tokens"))).parse(_TOKENS)["items"]
+
+    def revoke_token(self, token_id: str) -> Op[Token]:
+        token_id = "_".join(token_id.split("_")[:2])  # of a whole token its id alone: paths are logged
+        reply = yield from self._exchange.call(Request("DELETE", f"/v1/tokens/{quote(token_id, safe='')}"))
+        return reply.parse(Token)
 
     # the service
 

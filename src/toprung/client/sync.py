@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import httpx
 
+from toprung.access import NewToken, Token
 from toprung.client.drivers import SyncDriver
 from toprung.client.location import connect_options
 from toprung.client.progress import WaitProgress, come_back
@@ -28,18 +29,26 @@ class Client:
     Args:
         url: of the service. Default: $TOPRUNG_URL, else the service that `toprung up` started on this machine, else
             http://127.0.0.1:8000.
+        token: for a service with access control. Default: $TOPRUNG_TOKEN, else the admin's where `toprung up` started
+            the service on this machine.
         timeout_s: how long to wait for an answer (streams: see `SweepHandle.events`).
         transport: how requests are sent; for tests.
 
     All methods raise `toprung.errors.ToprungError`: `NoService` where nothing answers, `NotFound`, `Conflict`,
-    `InvalidInput` where what was given is wrong, `Unavailable` when several tries over some seconds have failed.
+    `InvalidInput` where what was given is wrong, `Unauthorized` and `Forbidden` where the token is missing or not
+    enough, `Unavailable` when several tries over some seconds have failed.
     Can be used from several threads.
     """
 
     def __init__(
-        self, url: str | None = None, *, timeout_s: float = 30.0, transport: httpx.BaseTransport | None = None
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        options = connect_options(url, timeout_s)
+        options = connect_options(url, token, timeout_s)
         self._http = httpx.Client(transport=transport, **options)
         self._driver = SyncDriver(self._http)
         self._service = Service(str(options["base_url"]))
@@ -88,14 +97,46 @@ class Client:
         return self._sweep(self._driver.run(self._service.sweep(id_or_name)))
 
     def sweeps(
-        self, *, state: str | None = None, name: str | None = None, limit: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        name: str | None = None,
+        owner: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[SweepHandle]:
         """Sweeps, the newest first, fetched as they are asked for."""
-        return map(self._sweep, self._driver.iterate(self._service.sweeps(state, name, limit)))
+        return map(self._sweep, self._driver.iterate(self._service.sweeps(state, name, owner, limit)))
 
     def events(self, *, after: int | None = None) -> Iterator[Event]:
         """Events of all sweeps, from the first or from after an event's id, without end."""
         return self._driver.iterate(self._service.events(None, after))
+
+    def create_token(self, *, owner: str, scope: str) -> NewToken:
+        """Make a token; what this returns is the only copy. For admins.
+
+        Args:
+            owner: whose it is: sweeps that are submitted with it are theirs.
+            scope: "read", "write" (its own sweeps too) or "admin" (all sweeps, and tokens).
+
+        Raises:
+            Conflict: the service runs without access control.
+        """
+        return self._driver.run(self._service.create_token(owner, scope))
+
+    def tokens(self) -> list[Token]:
+        """All tokens ever made, without what proves them. For admins."""
+        return self._driver.run(self._service.tokens())
+
+    def revoke_token(self, id: str) -> Token:
+        """Make a token worthless from now on. For admins.
+
+        Args:
+            id: what the token begins with, `tpr_…`.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return self._driver.run(self._service.revoke_token(id))
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the spec."""

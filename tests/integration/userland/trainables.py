@@ -217,3 +217,9 @@ def holds_on(config: dict[str, Any]) -> None:
         if Path(config["until"]).exists():
             return
         time.sleep(0.1)
+
+
+def looks_for_a_token(config: dict[str, Any]) -> None:
+    """As whoever may submit could: who started the service may have had an admin's in the environment."""
+    print("hello")
+    tune.report({"loss": 0.5, "token": os.environ.get("TOPRUNG_TOKEN", "none")})

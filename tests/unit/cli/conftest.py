@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,18 @@ from toprung.serve.store import Store
 def no_other_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests never meet a service that runs on the developer's machine."""
     monkeypatch.delenv("TOPRUNG_URL", raising=False)
+    monkeypatch.delenv("TOPRUNG_TOKEN", raising=False)
     monkeypatch.delenv("TOPRUNG_DEBUG", raising=False)
     monkeypatch.setenv("TOPRUNG_HOME", str(tmp_path / "no-home"))
     monkeypatch.setenv("COLUMNS", "120")
 
 
-@pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    home = Home.at(tmp_path / "home")
+@contextmanager
+def serving(path: Path, monkeypatch: pytest.MonkeyPatch, *, auth: bool) -> Iterator[Served]:
+    home = Home.at(path)
     store = Store(home.store_url)
-    server = uvicorn.Server(uvicorn.Config(create_app(store, home.path), port=0, log_level="warning", lifespan="on"))
+    app = create_app(store, home.path, auth=auth)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -43,3 +46,16 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         server.should_exit = True
         thread.join(20)
         store.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    with serving(tmp_path / "home", monkeypatch, auth=False) as found:
+        yield found
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """The same with access control; no token is set."""
+    with serving(tmp_path / "home", monkeypatch, auth=True) as found:
+        yield found

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.cli.cli_help import run
 
 from toprung.cli import service
+from toprung.errors import InvalidInput
 
 POLITE = "import time; time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
@@ -36,12 +37,48 @@ def announce(home: Path, pid: int) -> None:
     (home / "service.json").write_text(json.dumps({"url": "http://127.0.0.1:8000", "pid": pid}))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.com", "::"])
-def test_up_refuses_what_others_can_reach(host: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["example.com", "127.0.0", "10.0.0.1/8"])
+def test_up_refuses_what_is_no_address(host: str, tmp_path: Path) -> None:
     done = run("up", "--host", host, "--home", str(tmp_path / "home"))
     assert done.code == 2
-    assert "no access control" in done.err
+    assert f"--host {host} is no IP address. Use 127.0.0.1" in done.err
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "asked"),
+    [
+        ([], False),
+        (["--host", "127.0.0.2"], False),
+        (["--host", "::1"], False),
+        (["--auth"], True),
+        (["--host", "0.0.0.0"], True),
+        (["--host", "192.168.1.5"], True),
+        (["--host", "::"], True),
+    ],
+)
+def test_up_asks_for_tokens_where_others_can_reach_it(
+    args: list[str], asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def popen(command: list[str], **_: object) -> None:
+        commands.append(command)
+        raise InvalidInput("enough is known")
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    assert run("up", *args, "--home", str(tmp_path)).err == "enough is known\n"
+    (command,) = commands
+    assert ("--auth" in command) is asked
+
+
+def test_up_does_not_pass_a_service_without_tokens_off_as_one_with(
+    tmp_path: Path, spawned: list[subprocess.Popen[bytes]]
+) -> None:
+    announce(tmp_path, spawn(spawned, POLITE, "toprung.serve").pid)
+    done = run("up", "--auth", "--home", str(tmp_path))
+    assert done.code == 5
+    assert "already up at http://127.0.0.1:8000, without access control" in done.err
 
 
 def test_up_says_that_it_is_already_up(tmp_path: Path, spawned: list[subprocess.Popen[bytes]]) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.cli.cli_help import run
@@ -20,13 +21,16 @@ COMMANDS = {
     "validate": {"SPEC"},
     "schema": set(),
     "simulate": {"SPEC", "--workers", "--curve", "--step-s", "--resume-s", "--max-steps", "--seeds"},
-    "up": {"--port", "--host", "--address", "--num-cpus", "--num-gpus"},
+    "up": {"--port", "--host", "--auth", "--address", "--num-cpus", "--num-gpus"},
     "down": set(),
     "status": set(),
     "version": set(),
+    "token create": {"--owner", "--scope"},
+    "token list": set(),
+    "token revoke": {"TOKEN"},
     "submit": {"SPEC", "--watch", "-w", "--code", "--name"},
     "watch": {"SWEEP"},
-    "list": {"--state", "--limit"},
+    "list": {"--state", "--owner", "--limit"},
     "show": {"SWEEP", "TRIAL"},
     "pause": {"SWEEP"},
     "resume": {"SWEEP"},
@@ -48,8 +52,16 @@ COMMANDS = {
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
+def all_commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = hasattr(command, "commands")
+        found |= all_commands(command, f"{name} ") if inner else {prefix + name: command}
+    return found
+
+
 def test_commands_and_flags_are_frozen() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = all_commands(get_command(app))
     found = {
         name: {
             *(option for param in command.params for option in param.opts if option.startswith("-")),
@@ -62,7 +74,7 @@ def test_commands_and_flags_are_frozen() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help(name: str) -> None:
-    done = run(name, "--help")
+    done = run(*name.split(), "--help")
     assert done.code == 0
     assert f"toprung {name}" in done.out
 

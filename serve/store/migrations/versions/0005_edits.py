@@ -1,14 +1,14 @@
 """Sweeps that are edited while they live, and trials that users ask for.
 
 Revision ID: 0005
-Revises: 0003
+Revises: 0004
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

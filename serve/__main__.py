@@ -16,6 +16,7 @@ from toprung.cluster import environment
 from toprung.errors import ToprungError
 from toprung.serve import listening
 from toprung.serve.home import Home
+from toprung.serve.settings import Settings
 
 logger = logging.getLogger("toprung.serve")
 
@@ -34,6 +35,7 @@ def main() -> int:
     os.environ.pop("TOPRUNG_TOKEN", None)  # of whoever starts the service: its trials would inherit it
     args.auth = args.auth or not listening.is_loopback(args.host)
     try:
+        Settings.read(home.settings_file)  # what is wrong with it is better heard here
         listening.check(args.host, args.port)
         from toprung.serve.process import run  # noqa: PLC0415  imports Ray, which reads its environment then
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
 import ray
 
-from toprung.serve.shares import Claim, shares
+from toprung.serve.settings import Settings
+from toprung.serve.shares import Claim, Limit, shares
 from toprung.tuning.records import Sweep, TrialState
 from toprung.tuning.run.resources import bundle, slots_on
 
@@ -17,7 +19,8 @@ _NODES_TTL_S = 1.0
 class Allotment:
     """Gives each running sweep its share, anew when sweeps come, go or change, and when nodes do."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._shares: dict[str, int] = {}
         self._hungry: list[Sweep] = []
         self._basis: tuple[list[Claim], list[dict[str, float]]] | None = None
@@ -32,12 +35,23 @@ class Allotment:
         basis = ([_claim(sweep, self._nodes) for sweep in sweeps], self._nodes)
         if basis != self._basis:
             self._basis = basis
-            self._shares = shares(*basis)
+            self._shares = shares(*basis, self._limits(sweeps))
         self._hungry = [s for s in sweeps if s.spec.preemption and _num_running(s) < self.share(s.id)]
 
     def share(self, sweep_id: str) -> int:
         """Most trials that the sweep may have at once."""
         return self._shares.get(sweep_id, 1)
+
+    def room_in_quota(self, sweep: Sweep, running: Sequence[Sweep]) -> bool:
+        """Whether the owner of a sweep may have one more run, with a trial for each at least."""
+        quota = self._settings.quota(sweep.owner)
+        own = [other for other in running if other.owner == sweep.owner]
+        gpus = sum(other.spec.resources.gpu for other in [*own, sweep])
+        return (quota.trials is None or len(own) < quota.trials) and (quota.gpus is None or gpus <= quota.gpus)
+
+    def _limits(self, sweeps: Sequence[Sweep]) -> dict[str, Limit]:
+        quotas = {owner: self._settings.quota(owner) for owner in {s.owner for s in sweeps} if owner is not None}
+        return {owner: Limit(quota.trials or math.inf, quota.gpus or math.inf) for owner, quota in quotas.items()}
 
     def must_make_room(self, sweep: Sweep) -> bool:
         """Whether trials beyond the sweep's share pause: another one waits that may have their places at once."""
@@ -61,4 +75,5 @@ def _claim(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> Claim:
         most=min(bounds),
         priority=spec.priority,
         weight=spec.weight,
+        owner=sweep.owner,
     )

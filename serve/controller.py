@@ -22,6 +22,7 @@ from toprung.errors import Conflict
 from toprung.serve.allotment import Allotment
 from toprung.serve.home import Home
 from toprung.serve.runners import Runners
+from toprung.serve.settings import Settings
 from toprung.serve.store import Store
 from toprung.tuning.orders import Orders
 from toprung.tuning.past import Past
@@ -76,7 +77,8 @@ class Controller:
         self._busy_at = time.monotonic()
         self._watched: dict[str, _Watched] = {}
         self._deaths: dict[str, _Deaths] = {}
-        self._allotment = Allotment()
+        self._settings = Settings.read(self._home.settings_file)
+        self._allotment = Allotment(self._settings)
         self._logs = _Logs(self._home)
         self._stopping = threading.Event()
         self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
@@ -128,7 +130,11 @@ class Controller:
         sweeps = self._store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])
         running = [sweep for sweep in sweeps if sweep.state is SweepState.RUNNING]
         queued = [sweep for sweep in sweeps if sweep.state is SweepState.QUEUED]
-        starting = queued[: max(0, _MAX_RUNNING - len(running))]
+        starting: list[Sweep] = []
+        for sweep in queued:
+            begun = [*running, *starting]
+            if len(begun) < _MAX_RUNNING and self._allotment.room_in_quota(sweep, begun):
+                starting.append(sweep)
         self._allotment.update([sweep for sweep in sweeps if sweep in running or sweep in starting])
         for sweep in running:
             self._watch(sweep)
@@ -168,6 +174,7 @@ class Controller:
             revision=sweep.revision,
             requests=requests,
             stopping=stopping,
+            prices=dict(self._settings.prices),
             share=self._allotment.share(sweep.id),
             preempt=self._allotment.must_make_room(sweep),
         )

@@ -7,6 +7,7 @@ runs/            checkpoints: <sweep>/<trial>/
 tensorboard/     event files
 wandb/           W&B's run files
 nowhere/         empty: where the service runs, so that nothing is imported from there
+config.yaml      the service's settings, where there are any
 service.json     where the running service is
 service.log      what it says
 audit.jsonl      who changed what
@@ -53,6 +54,10 @@ class Home:
 
     def log(self, sweep_id: str, number: int, attempt: int) -> Path:
         return self.path / "logs" / sweep_id / f"{number}-{attempt}.log"
+
+    @property
+    def settings_file(self) -> Path:
+        return self.path / "config.yaml"
 
     @property
     def service_file(self) -> Path:

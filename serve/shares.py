@@ -8,8 +8,10 @@ Higher priorities have what they want before lower ones get more than one trial 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 _ROUNDING = 1e-6
 
@@ -25,16 +27,28 @@ class Claim:
     """Trials that it could have at once."""
     priority: int = 0
     weight: float = 1.0
+    owner: str | None = None
 
 
-def shares(claims: Sequence[Claim], nodes: Sequence[Mapping[str, float]]) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What the sweeps of one owner may have, together."""
+
+    trials: float = math.inf
+    gpus: float = math.inf
+
+
+def shares(
+    claims: Sequence[Claim], nodes: Sequence[Mapping[str, float]], limits: Mapping[str, Limit] = MappingProxyType({})
+) -> dict[str, int]:
     """The share of each sweep, at least 1 each: one that has no place waits for the next to come free.
 
     Args:
         claims: in the order in which sweeps are served where there is too little for one trial each.
         nodes: what each node has, by Ray's names.
+        limits: by owner.
     """
-    cluster = _Cluster(nodes)
+    cluster = _Cluster(nodes, limits)
     given = dict.fromkeys((claim.sweep_id for claim in claims), 0)
     for claim in claims:  # the first trial of each, whatever its priority
         if _wants_more(claim, 0) and cluster.place(claim):
@@ -62,7 +76,8 @@ def _wants_more(claim: Claim, count: int) -> bool:
 class _Cluster:
     """The nodes, as they fill."""
 
-    def __init__(self, nodes: Sequence[Mapping[str, float]]) -> None:
+    def __init__(self, nodes: Sequence[Mapping[str, float]], limits: Mapping[str, Limit]) -> None:
+        self._left = {owner: [limit.trials, limit.gpus] for owner, limit in limits.items()}
         self._nodes = [_Node(node) for node in nodes]
         self._total: dict[str, float] = {}
         for node in nodes:
@@ -75,8 +90,14 @@ class _Cluster:
         return max(parts, default=1.0)
 
     def place(self, claim: Claim) -> bool:
-        """Puts a trial on the first node that has room; False where none has."""
-        return any(node.take(claim.bundle) for node in self._nodes)
+        """Puts a trial on the first node that has room; False where none has, or its owner has enough."""
+        left = self._left.get(claim.owner or "", [math.inf, math.inf])
+        gpus = dict(claim.bundle).get("GPU", 0.0)
+        if left[0] < 1 or left[1] < gpus - _ROUNDING or not any(node.take(claim.bundle) for node in self._nodes):
+            return False
+        left[0] -= 1
+        left[1] -= gpus
+        return True
 
 
 class _Node:

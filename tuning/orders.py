@@ -31,6 +31,8 @@ class Orders(Record):
     """All of them, in their order; a trial says which one it answers."""
     stopping: list[int] = Field(default_factory=list)
     """Numbers of unfinished trials that are to end."""
+    prices: dict[str, float] = Field(default_factory=dict)
+    """Of a GPU-hour, by accelerator type; `any` for all others."""
     share: int = 1
     """Most trials at once."""
     preempt: bool = False

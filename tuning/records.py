@@ -160,6 +160,15 @@ class Best(Record):
     value: float
 
 
+class QueuePlace(Record):
+    """Where a sweep waits."""
+
+    position: int
+    """1 is next."""
+    expected_start_at: UtcTime | None = None
+    """From how fast the running sweeps' trials ended so far; None where that says nothing."""
+
+
 class Sweep(Record):
     """One submitted spec and how it stands."""
 
@@ -188,6 +197,10 @@ class Sweep(Record):
     num_results: int = 0
     """Results (steps) recorded so far, over all trials."""
     gpu_hours: float = 0.0
+    cost: float = 0.0
+    """Of these GPU-hours, at the service's prices."""
+    queue: QueuePlace | None = None
+    """Where it waits, while it does."""
 
 
 class Trial(Record):
@@ -222,6 +235,7 @@ class Trial(Record):
     started_at: UtcTime | None = None
     ended_at: UtcTime | None = None
     gpu_hours: float = 0.0
+    cost: float = 0.0
     request_id: int | None = None
     """The request by which a user asked for it; None: the search proposed it."""
     retry_of: int | None = None
@@ -289,7 +303,7 @@ class Milestone(Record):
     """How much of a part of the budget is used."""
 
     budget: str
-    """wall_time_s | gpu_hours | steps"""
+    """wall_time_s | gpu_hours | cost | steps"""
     percent: int
     used: float
     limit: float
@@ -338,6 +352,34 @@ class Forecast(Record):
     """Without early stopping."""
     slots: int | None
     """Trials that fit the cluster at once; None where no cluster was asked."""
+    step_s: float | None = None
+    """Seconds that a step took in the newest sweep of the same trainable; None where there was none."""
+    step_s_from: str | None = None
+    """The name of that sweep."""
+    expected_gpu_hours: float | None = None
+    worst_case_gpu_hours: float | None = None
+    expected_cost: float | None = None
+    worst_case_cost: float | None = None
+    currency: str | None = None
+
+
+class Usage(Record):
+    """What the sweeps of one owner that were started in a period have used so far."""
+
+    owner: str | None
+    """None: those that were submitted without access control."""
+    sweeps: int
+    trials: int
+    steps: int
+    gpu_hours: float
+    cost: float
+
+
+class UsageReport(Record):
+    """By owner; who used most comes first."""
+
+    items: list[Usage]
+    currency: str
 
 
 def utc_now() -> datetime:

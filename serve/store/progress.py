@@ -23,6 +23,7 @@ class Standing:
     state: TrialState
     step: int
     gpu_hours: float
+    cost: float
     checkpoint_step: int
     resume_step: int
 
@@ -47,17 +48,23 @@ def _place(standing: Standing) -> tuple[float, ...]:
 
 def standing_of(trial: Trial) -> Standing:
     saved = [reference.step if reference else 0 for reference in (trial.checkpoint, trial.resume_from)]
-    return Standing(trial.attempt, trial.state, trial.step, trial.gpu_hours, *saved)
+    return Standing(trial.attempt, trial.state, trial.step, trial.gpu_hours, trial.cost, *saved)
 
 
 def standings(connection: Connection, sweep_id: str, numbers: Iterable[int]) -> dict[int, Standing]:
     """Those of the trials that are stored."""
-    names = ("number", "attempt", "state", "step", "gpu_hours", "checkpoint_step", "resume_step")
+    names = ("number", "attempt", "state", "step", "gpu_hours", "cost", "checkpoint_step", "resume_step")
     query = select(*(trials.c[name] for name in names))
     query = query.where(trials.c.sweep_id == sweep_id, trials.c.number.in_(set(numbers)))
     return {
         row.number: Standing(
-            row.attempt, TrialState(row.state), row.step, row.gpu_hours, row.checkpoint_step or 0, row.resume_step or 0
+            row.attempt,
+            TrialState(row.state),
+            row.step,
+            row.gpu_hours,
+            row.cost,
+            row.checkpoint_step or 0,
+            row.resume_step or 0,
         )
         for row in connection.execute(query)
     }
@@ -102,11 +109,10 @@ def ranked(sweep_id: str) -> tuple[ColumnElement[bool], ...]:
 def _counters(before: Mapping[int, Standing], changed: Mapping[int, Trial]) -> dict[str, Any]:
     counts: Counter[TrialState] = Counter(trial.state for trial in changed.values())
     counts.subtract(before[number].state for number in changed if number in before)
-    hours = sum(
-        trial.gpu_hours - (before[number].gpu_hours if number in before else 0.0) for number, trial in changed.items()
-    )
+    hours = sum(trial.gpu_hours - (old.gpu_hours if (old := before.get(n)) else 0.0) for n, trial in changed.items())
+    cost = sum(trial.cost - (old.cost if (old := before.get(n)) else 0.0) for n, trial in changed.items())
     values = {COUNTERS[state]: sweeps.c[COUNTERS[state]] + count for state, count in counts.items() if count}
-    return {**values, "gpu_hours": sweeps.c.gpu_hours + hours}
+    return {**values, "gpu_hours": sweeps.c.gpu_hours + hours, "cost": sweeps.c.cost + cost}
 
 
 def _best(connection: Connection, sweep_id: str) -> dict[str, Any]:

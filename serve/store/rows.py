@@ -51,6 +51,7 @@ def sweep_of(row: Row[Any]) -> Sweep:
         best=best,
         num_results=row.num_results,
         gpu_hours=row.gpu_hours,
+        cost=row.cost,
     )
 
 
@@ -76,6 +77,7 @@ def trial_of(row: Row[Any]) -> Trial:
         started_at=row.started_at,
         ended_at=row.ended_at,
         gpu_hours=row.gpu_hours,
+        cost=row.cost,
         request_id=row.request_id,
         retry_of=row.retry_of,
         stop_requested=row.stop_requested,
@@ -128,6 +130,7 @@ def trial_row(trial: Trial, goal: str) -> dict[str, Any]:
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
         "gpu_hours": trial.gpu_hours,
+        "cost": trial.cost,
         "request_id": trial.request_id,
         "retry_of": trial.retry_of,
         "num_failures": trial.num_failures,

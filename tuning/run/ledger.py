@@ -27,7 +27,7 @@ from toprung.tuning.records import (
     utc_now,
 )
 from toprung.tuning.run.agenda import Agenda
-from toprung.tuning.run.meter import Meter
+from toprung.tuning.run.meter import Meter, Used
 from toprung.tuning.run.outbox import Outbox
 from toprung.tuning.run.verdict import SURE_AFTER, Plateau, all_failed, common_failure
 from toprung.tuning.spec import SweepSpec
@@ -97,7 +97,7 @@ class Ledger:
         """
         with self._lock:
             trials = list(trials)
-            self._meter.take_up(elapsed_s, sum(t.gpu_hours for t in trials), sum(t.step for t in trials))
+            self._meter.take_up(elapsed_s, trials)
             self._plateau.take_up(trials, self._sign)
             for trial in trials:
                 self._trials[trial.number] = trial
@@ -157,7 +157,7 @@ class Ledger:
         """A worker took the trial up: its next attempt runs."""
         with self._lock:
             trial = self._trials[number]
-            self._meter.start(number)
+            self._meter.start(number, self._price(None))
             self._update(
                 number,
                 state=TrialState.RUNNING,
@@ -218,11 +218,17 @@ class Ledger:
         time_total_s: float,
         at: datetime,
         node: str | None,
+        accelerator_type: str | None = None,
     ) -> None:
         """A result; its objective, if finite, may be the trial's best so far."""
         with self._lock:
             trial = self._trials[number]
-            gpu_s = self._meter.charge(number, self.spec.resources.gpu, steps=max(0, step - trial.step))
+            used = self._meter.charge(
+                number,
+                self.spec.resources.gpu,
+                steps=max(0, step - trial.step),
+                price=self._price(accelerator_type),
+            )
             self._outbox.results.append(
                 Result(
                     number=number,
@@ -234,8 +240,7 @@ class Ledger:
                 )
             )
             changes: dict[str, Any] = {"step": step, "metrics": metrics, "node": node}
-            if gpu_s:
-                changes["gpu_hours"] = trial.gpu_hours + gpu_s / 3600
+            changes |= _charged(trial, used)
             value = metrics.get(self.spec.metric.name)
             if isinstance(value, int | float) and self._better(float(value), trial.value):
                 changes |= {"value": float(value), "best_step": step}
@@ -312,7 +317,7 @@ class Ledger:
     @property
     def gpu_hours(self) -> float:
         with self._lock:
-            return self._meter.gpu_hours(self.spec.resources.gpu)
+            return self._meter.used(self.spec.resources.gpu).gpu_hours
 
     def outcome(self) -> tuple[SweepState, str | None]:
         """How the sweep ended, once no trial runs any more, and why; or that it is paused."""
@@ -354,9 +359,14 @@ class Ledger:
 
     def _charge(self, number: int) -> None:
         """Closes the account of the running attempt."""
-        gpu_s = self._meter.end(number, self.spec.resources.gpu)
-        if gpu_s:
-            self._update(number, gpu_hours=self._trials[number].gpu_hours + gpu_s / 3600)
+        changes = _charged(self._trials[number], self._meter.end(number, self.spec.resources.gpu))
+        if changes:
+            self._update(number, **changes)
+
+    def _price(self, accelerator_type: str | None) -> float:
+        """Of a GPU-hour on a node with such GPUs; of an unknown type the spec may say it."""
+        prices = self.agenda.orders.prices
+        return prices.get(accelerator_type or self.spec.resources.accelerator_type or "any", prices.get("any", 0.0))
 
     def _keep_best(self, number: int, *, eligible: bool) -> list[int]:
         value = self._trials[number].value
@@ -367,3 +377,9 @@ class Ledger:
         if len(self._kept) <= KEPT_CHECKPOINTS:
             return []
         return [-heapq.heappop(self._kept)[1]]
+
+
+def _charged(trial: Trial, used: Used) -> dict[str, float]:
+    if not used.gpu_hours:
+        return {}
+    return {"gpu_hours": trial.gpu_hours + used.gpu_hours, "cost": trial.cost + used.cost}

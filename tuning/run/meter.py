@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from toprung.tuning.records import Milestone
+from toprung.tuning.records import Milestone, Trial
 from toprung.tuning.spec import Failures, SweepSpec
 
-_UNITS = {"wall_time_s": "s of wall time", "gpu_hours": "GPU-hours", "steps": "steps"}
+_UNITS = {"wall_time_s": "s of wall time", "gpu_hours": "GPU-hours", "cost": "for GPU-hours", "steps": "steps"}
 PERCENTS = (50, 80, 100)
+
+
+class Used(NamedTuple):
+    """What an attempt has used."""
+
+    gpu_hours: float = 0.0
+    cost: float = 0.0
+
+    def plus(self, other: Used) -> Used:
+        return Used(self.gpu_hours + other.gpu_hours, self.cost + other.cost)
+
+
+@dataclass
+class _Running:
+    started_at: float
+    reported_at: float
+    price: float = 0.0
+    """Of a GPU-hour where it runs."""
 
 
 class Meter:
@@ -21,51 +41,67 @@ class Meter:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._started_at = clock()
-        self._attempts: dict[int, float] = {}
-        self._reports: dict[int, float] = {}
-        self._gpu_s = 0.0
+        self._running: dict[int, _Running] = {}
+        self._used = Used()
         self._steps = 0
         self._told: set[tuple[str, float, int]] = set()
 
-    def take_up(self, elapsed_s: float, gpu_hours: float, steps: int) -> None:
+    def take_up(self, elapsed_s: float, trials: Iterable[Trial]) -> None:
         """What was used before."""
         self._started_at -= elapsed_s
-        self._gpu_s += gpu_hours * 3600
-        self._steps += steps
+        for trial in trials:
+            self._used = self._used.plus(Used(trial.gpu_hours, trial.cost))
+            self._steps += trial.step
 
-    def start(self, number: int) -> None:
-        """An attempt of a trial runs."""
-        self._attempts[number] = self._reports[number] = self._clock()
-
-    def charge(self, number: int, gpus: float, *, steps: int = 0) -> float:
-        """A running attempt has reported. Returns the seconds since its last report times its GPUs."""
-        self._steps += steps
-        if number not in self._reports:
-            return 0.0
+    def start(self, number: int, price: float) -> None:
+        """An attempt of a trial runs; what a GPU-hour costs there, as far as is known."""
         now = self._clock()
-        gpu_s = (now - self._reports[number]) * gpus
-        self._gpu_s += gpu_s
-        self._reports[number] = now
-        return gpu_s
+        self._running[number] = _Running(now, now, price)
 
-    def end(self, number: int, gpus: float) -> float:
+    def charge(self, number: int, gpus: float, *, steps: int = 0, price: float | None = None) -> Used:
+        """A running attempt has reported. Returns what it has used since its last report.
+
+        Args:
+            number: the trial's.
+            gpus: of a trial.
+            steps: how much further it came.
+            price: of a GPU-hour, where that is known now.
+        """
+        self._steps += steps
+        running = self._running.get(number)
+        if running is None:
+            return Used()
+        if price is not None:
+            running.price = price
+        used = self._since_report(running, gpus)
+        running.reported_at = self._clock()
+        self._used = self._used.plus(used)
+        return used
+
+    def end(self, number: int, gpus: float) -> Used:
         """An attempt is over, if one ran. Returns the same as `charge`."""
-        gpu_s = self.charge(number, gpus)
-        self._attempts.pop(number, None)
-        self._reports.pop(number, None)
-        return gpu_s
+        used = self.charge(number, gpus)
+        self._running.pop(number, None)
+        return used
 
-    def gpu_hours(self, gpus: float) -> float:
+    def used(self, gpus: float) -> Used:
         """So far, what runs included."""
-        now = self._clock()
-        return (self._gpu_s + gpus * sum(now - since for since in self._reports.values())) / 3600
+        total = self._used
+        for running in self._running.values():
+            total = total.plus(self._since_report(running, gpus))
+        return total
+
+    def _since_report(self, running: _Running, gpus: float) -> Used:
+        gpu_hours = (self._clock() - running.reported_at) * gpus / 3600
+        return Used(gpu_hours, gpu_hours * running.price)
 
     def spent(self, spec: SweepSpec) -> tuple[list[Milestone], str | None]:
         """What of the budget has been reached since the last call, and why the sweep must end, if it must."""
-        budget = spec.budget
+        budget, total = spec.budget, self.used(spec.resources.gpu)
         used: dict[str, float] = {
             "wall_time_s": self._clock() - self._started_at,
-            "gpu_hours": self.gpu_hours(spec.resources.gpu),
+            "gpu_hours": total.gpu_hours,
+            "cost": total.cost,
             "steps": self._steps,
         }
         limits = {name: limit for name in used if (limit := getattr(budget, name)) is not None}
@@ -85,9 +121,9 @@ class Meter:
         Yields the trial's number, what is wrong, and whether no other attempt may follow.
         """
         now = self._clock()
-        for number, started_at in list(self._attempts.items()):
-            longest, silence = limits.trial_timeout_s, limits.report_timeout_s
-            if longest is not None and now - started_at >= longest:
+        longest, silence = limits.trial_timeout_s, limits.report_timeout_s
+        for number, running in list(self._running.items()):
+            if longest is not None and now - running.started_at >= longest:
                 yield number, f"took longer than failures.trial_timeout_s, {longest:g} s", True
-            elif silence is not None and now - self._reports[number] >= silence:
+            elif silence is not None and now - running.reported_at >= silence:
                 yield number, f"reported nothing for failures.report_timeout_s, {silence:g} s", False

@@ -19,6 +19,7 @@ from toprung.tuning.run.checkpoints import reference
 from toprung.tuning.run.failure import failure_of
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import metrics_of
+from toprung.tuning.run.resources import Accelerators
 from toprung.tuning.run.verdict import Verdict
 from toprung.tuning.search import Search
 
@@ -46,6 +47,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._ledger = ledger
         self._search = search
         self._scheduler = scheduler
+        self._accelerators = Accelerators()
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         self._ledger.started(number_of(trial))
@@ -60,6 +62,7 @@ class Recorder(Callback):  # type: ignore[misc]
             time_total_s=float(result.get("time_total_s", 0.0)),
             at=utc_now(),
             node=result.get("hostname"),
+            accelerator_type=self._accelerators.on(result.get("node_ip")) if self._ledger.spec.resources.gpu else None,
         )
 
     def on_trial_save(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:

@@ -41,6 +41,25 @@ def _fit_on(node: Mapping[str, float], wanted: Mapping[str, float]) -> int:
     return min(fits, default=2**31)
 
 
+class Accelerators:
+    """The kinds of GPUs that nodes have, by Ray's names."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, str | None] = {}
+
+    def on(self, node_ip: str | None) -> str | None:
+        """The type on a node; None where it has none, or none that Ray knows."""
+        if node_ip is not None and node_ip not in self._types:
+            self._types |= {node["NodeManagerAddress"]: _accelerator(node["Resources"]) for node in ray.nodes()}
+            self._types.setdefault(node_ip, None)
+        return self._types.get(node_ip or "")
+
+
+def _accelerator(node: Mapping[str, float]) -> str | None:
+    prefix = "accelerator_type:"
+    return next((name.removeprefix(prefix) for name in node if name.startswith(prefix)), None)
+
+
 def missing(resources: Resources) -> str:
     """What the trial wants and the largest node has, in words."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

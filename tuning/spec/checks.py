@@ -33,7 +33,7 @@ def cross_problems(parts: Parts) -> list[Problem]:
             Problem(
                 "/budget",
                 "no_budget",
-                "give at least one of trials, steps, wall_time_s, gpu_hours",
+                "give at least one of trials, steps, wall_time_s, gpu_hours, cost",
                 "budget: {trials: 50}",
             )
         )

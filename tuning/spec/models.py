@@ -128,6 +128,8 @@ class Budget(Model):
     """Training steps (reports) over all trials."""
     wall_time_s: Positive | None = None
     gpu_hours: Positive | None = None
+    cost: Positive | None = None
+    """Of its GPU-hours, in the service's currency and at its prices."""
 
 
 class Resources(Model):

@@ -95,7 +95,7 @@ def notes_on(spec: SweepSpec, curves: Curves, named: str, timed: bool) -> list[s
             notes.append(f"None of them went beyond step {longest}: from there on curves stay where they are.")
     if not timed:
         notes.append("How long a step takes is not known: times are in steps. Give --step-s to have hours.")
-        ignored = [name for name in ("wall_time_s", "gpu_hours") if getattr(spec.budget, name) is not None]
+        ignored = [name for name in ("wall_time_s", "gpu_hours", "cost") if getattr(spec.budget, name) is not None]
         notes += [f"budget.{name} ends nothing here, for the same reason." for name in ignored]
     if curves.made_up and spec.metric.target is not None:
         notes.append("metric.target ends nothing here: the values are made up.")

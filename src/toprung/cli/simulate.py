@@ -144,7 +144,7 @@ def _check_ends(
         hint = "set it, or use curves that were recorded"
         problems.append(_wrong("/scheduler/max_t", "missing: nothing says how long a trial is", hint))
     by_time = budget.wall_time_s is not None or (budget.gpu_hours is not None and spec.resources.gpu > 0)
-    if max_steps is None and num_trials(spec) is None and not (by_time and timed):
+    if max_steps is None and budget.steps is None and num_trials(spec) is None and not (by_time and timed):
         first = "--step-s, so that time can end it, or " if by_time else ""
         message = "bounds neither trials nor steps: the simulation would not end"
         problems.append(_wrong("/budget", message, f"give {first}--max-steps, or budget.trials in the spec"))
@@ -159,7 +159,8 @@ def _sweep(spec: SweepSpec, curves: Curves, step_s: float | None, resume: float,
     from toprung.tuning.simulate.rehearse import Rehearsal  # noqa: PLC0415 slow to load
 
     timed = step_s is not None or curves.step_s(spec) is not None
-    return Rehearsal(spec, curves, 1, spec.search.seed or 0, step_s, resume, timed, max_steps or math.inf)
+    bounds = [bound for bound in (max_steps, spec.budget.steps) if bound is not None]
+    return Rehearsal(spec, curves, 1, spec.search.seed or 0, step_s, resume, timed, min(bounds, default=math.inf))
 
 
 def _simulation(session: Session, sweep: Rehearsal, counts: Sequence[int], seeds: int | None, named: str) -> Simulation:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toprung.serve.shares import Claim, shares
+from toprung.serve.shares import Claim, Limit, shares
 
 
 def claim(name: str, most: int = 100, *, priority: int = 0, weight: float = 1.0, **bundle: float) -> Claim:
@@ -31,6 +32,13 @@ def test_higher_priority_is_served_first_and_each_has_one() -> None:
     claims = [claim("high", 6, priority=5), claim("a"), claim("b", weight=3.0)]
     assert shares(claims, nodes(10)) == {"high": 6, "a": 1, "b": 3}
     assert shares(claims, nodes(2)) == {"high": 1, "a": 1, "b": 1}, "one waits for the next free place"
+
+
+def test_owners_have_no_more_than_their_quota() -> None:
+    claims = [replace(claim(name), owner="ann") for name in "ab"] + [replace(claim("c"), owner="bob")]
+    assert shares(claims, nodes(12), {"ann": Limit(trials=4)}) == {"a": 2, "b": 2, "c": 8}
+    gpus = [replace(claim("a", GPU=0.5), owner="ann"), replace(claim("b", GPU=2.0), owner="ann")]
+    assert shares(gpus, nodes(8, kind="GPU"), {"ann": Limit(gpus=3.0)}) == {"a": 2, "b": 1}
 
 
 def test_the_scarcest_resource_counts() -> None:

@@ -1,4 +1,4 @@
-"""Sweeps that are edited while they live, and trials that users ask for.
+"""Sweeps that are edited while they live, and trials that users ask for, costs.
 
 Revision ID: 0005
 Revises: 0004
@@ -16,7 +16,9 @@ SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     with op.batch_alter_table("sweeps") as table:
         table.add_column(sa.Column("revision", sa.Integer(), server_default="1", nullable=False))
+        table.add_column(sa.Column("cost", sa.Float(precision=53), server_default="0", nullable=False))
     with op.batch_alter_table("trials") as table:
+        table.add_column(sa.Column("cost", sa.Float(precision=53), server_default="0", nullable=False))
         table.add_column(sa.Column("request_id", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("retry_of", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("num_failures", sa.Integer(), server_default="0", nullable=False))

@@ -13,14 +13,14 @@ from toprung import __version__
 from toprung.serve.home import Home
 from toprung.serve.http import problems
 from toprung.serve.http.context import Services, Slots
-from toprung.serve.http.endpoints import events, meta, packages, sweeps, trials
+from toprung.serve.http.endpoints import events, meta, packages, retention, sweeps, trials
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.gate import Gate
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
 from toprung.serve.store import Store
 
-_ROUTERS = (sweeps.router, trials.router, events.router, packages.router, meta.router)
+_ROUTERS = (sweeps.router, trials.router, events.router, packages.router, retention.router, meta.router)
 _REF = "#/components/schemas/{model}"
 
 

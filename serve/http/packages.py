@@ -53,7 +53,7 @@ class PackageStore:
         """
         path = self._path(sha256)
         try:
-            with contextlib.suppress(PermissionError):  # restored by another user, say
+            with contextlib.suppress(OSError):  # another user's, say; or it is not there, as the next line finds
                 os.utime(path)
             return Package(sha256=sha256, size_bytes=path.stat().st_size)
         except FileNotFoundError:

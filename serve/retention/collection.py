@@ -37,7 +37,7 @@ def clean_up(
         now: Unix time.
     """
     now = time.time() if now is None else now
-    tally, problems = Tally(home), []
+    tally, problems = Tally(home), list[str]()
     for kind, path in _garbage(store, home, now, older_than_s, problems):
         size, _ = measured(path)
         try:

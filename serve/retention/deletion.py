@@ -37,7 +37,7 @@ class Remover:
     def close(self) -> None:
         """Stops, in the middle of a sweep too."""
         self._stopping.set()
-        self._loop.join()
+        self._loop.join(timeout=10)
 
     def step(self) -> None:
         """Removes what is left of the deleted sweeps."""
@@ -57,6 +57,8 @@ class Remover:
         if sweep.package is not None and self._is_last_of(sweep.package):
             paths.append(self._home.package(sweep.package))
         for path in paths:
+            if self._stopping.is_set():
+                return
             try:
                 remove(path)
             except OSError as error:  # what stays is of an unknown sweep soon, which a clean-up finds

@@ -18,10 +18,10 @@ from toprung.tuning.garbage import FileKind, Files
 from toprung.tuning.records import Sweep
 
 _SHOWN = 100
-_ID = re.compile(rf"swp_[{ALPHABET}]{{26}}")
+_ID = re.compile(rf"(swp_[{ALPHABET}]{{26}})")
 _TENSORBOARD = re.compile(rf".+-[{ALPHABET}]{{6}}")
 """See `folder_name`."""
-_WANDB = re.compile(rf"(?:offline-)?run-\d{{8}}_\d{{6}}-({_ID.pattern})-\d+")
+_WANDB = re.compile(rf"(?:offline-)?run-\d{{8}}_\d{{6}}-{_ID.pattern}-\d+")
 """W&B's name for the folder of a run: whether it is online, when it began, its id."""
 
 
@@ -31,7 +31,7 @@ def files_of(home: Home, sweep: Sweep | KnownSweep) -> dict[FileKind, list[Path]
         FileKind.CHECKPOINTS: [home.runs / sweep.id],
         FileKind.LOGS: [home.logs / sweep.id],
         FileKind.TENSORBOARD: [home.tensorboard / folder_name(sweep)],
-        FileKind.WANDB: sorted(home.wandb_runs.glob(f"*run-*-{sweep.id}-*")),
+        FileKind.WANDB: [path for path in _listed(home.wandb_runs) if _owner(path) == sweep.id],
     }
     return {kind: there for kind, paths in places.items() if (there := [path for path in paths if path.exists()])}
 
@@ -40,13 +40,8 @@ class SweepFolders:
     """All that lies in the home and has the name of a sweep's folder. What has another name is none of ours."""
 
     def __init__(self, home: Home) -> None:
-        self._by_id = {
-            path: match[0]
-            for room in (home.runs, home.logs)
-            for path in _listed(room)
-            if (match := _ID.fullmatch(path.name))
-        }
-        self._by_id |= {path: match[1] for path in _listed(home.wandb_runs) if (match := _WANDB.fullmatch(path.name))}
+        rooms = (home.runs, home.logs, home.wandb_runs)
+        self._by_id = {path: owner for room in rooms for path in _listed(room) if (owner := _owner(path))}
         self._by_name = {path: path.name for path in _listed(home.tensorboard) if _TENSORBOARD.fullmatch(path.name)}
 
     def without(self, known: Iterable[KnownSweep]) -> Iterator[Path]:
@@ -61,7 +56,9 @@ class SweepFolders:
 
 def checkpoints_in(folder: Path) -> Iterator[Path]:
     """The checkpoints in the folder of a sweep: Tune names them, `toprung.tuning.run.checkpoints` the folders above."""
-    yield from sorted(folder.glob("[0-9]*/checkpoint_*"))
+    for trial in _listed(folder):
+        if trial.name[0].isdigit():
+            yield from (path for path in _listed(trial) if path.name.startswith("checkpoint_"))
 
 
 def measured(path: Path) -> tuple[int, float]:
@@ -89,7 +86,16 @@ def remove(path: Path) -> None:
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # not there yet, or no more; a file, or closed to us
+        return []
+
+
+def _owner(path: Path) -> str | None:
+    """The id of the sweep that a folder's name holds."""
+    match = _ID.fullmatch(path.name) or _WANDB.fullmatch(path.name)
+    return match and match[1]
 
 
 def _below(path: Path) -> Iterator[Path]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, func, select
+
 from tests.integration.store.conftest import NewUrl
 from tests.integration.store.records import decision, everything, new_sweep, result, trial, write
-
 from toprung.errors import Conflict, NotFound
 from toprung.serve.store import Store
 from toprung.serve.store.tables import metadata
@@ -17,7 +18,7 @@ from toprung.tuning.records import Batch, CheckpointRef, Sweep, SweepState, Tria
 ROWS = 3
 
 
-def ended(store: Store, num_trials: int = 4, **fields: object) -> Sweep:
+def ended(store: Store, num_trials: int = 4, **fields: Any) -> Sweep:
     sweep = new_sweep(store, **fields)
     for number in range(num_trials):
         write(
@@ -95,7 +96,7 @@ class TestADeletedSweep:
 
         assert store.last_event_id() == newest
         other = ended(store, 1)
-        assert [event.id for event in store.events_after(newest)][0] == newest + 1
+        assert store.events_after(newest, limit=1)[0].id == newest + 1
         assert store.last_event_id() == store.events_after(0, sweep_id=other.id)[-1].id
 
     def test_does_not_answer_for_its_idempotency_key(self, store: Store, rows_too: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from toprung import __version__
-from toprung.cli import demo, local, simulate, specs, sweeps, trials
+from toprung.cli import demo, local, retention, simulate, specs, sweeps, trials
 from toprung.cli.failures import report
 from toprung.cli.session import HomeOption, JsonOption, Session, UrlOption
 
@@ -63,7 +63,7 @@ def _root(
         typer.echo(ctx.get_help())
 
 
-for module in (demo, specs, simulate, local, sweeps, trials):
+for module in (demo, specs, simulate, local, sweeps, trials, retention):
     module.register(app)
 
 

@@ -16,6 +16,7 @@ from toprung.client.progress import WaitProgress
 from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
+from toprung.tuning.garbage import CleanUp, Files
 from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
 
 
@@ -70,6 +71,10 @@ class AsyncClient:
     def events(self, *, after: int | None = None) -> AsyncIterator[Event]:
         """See `Client.events`."""
         return self._driver.iterate(self._service.events(None, after))
+
+    async def gc(self, *, dry_run: bool = False, older_than_s: float | None = None) -> CleanUp:
+        """See `Client.gc`."""
+        return await self._driver.run(self._service.gc(dry_run, older_than_s))
 
     async def schema(self) -> dict[str, Any]:
         """See `Client.schema`."""
@@ -156,6 +161,14 @@ class AsyncSweepHandle(SweepView[AsyncDriver]):
     async def resume(self) -> Sweep:
         """See `SweepHandle.resume`."""
         return self._keep(await self._driver.run(self._service.resume(self.id)))
+
+    async def delete(self) -> None:
+        """See `SweepHandle.delete`."""
+        await self._driver.run(self._service.delete(self.id))
+
+    async def files(self) -> list[Files]:
+        """See `SweepHandle.files`."""
+        return await self._driver.run(self._service.files(self.id))
 
     def _trial(self, record: Trial) -> AsyncTrialHandle:
         return AsyncTrialHandle(self._driver, self._service, record)

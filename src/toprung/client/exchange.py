@@ -1,7 +1,7 @@
 """Requests with retries. No I/O here: operations yield what they need, see `toprung.client.effects`.
 
 What is sent again: GET and PUT, which change nothing the second time; a submission, which carries an idempotency key;
-a cancellation. There are no other calls.
+a cancellation; a deletion, which names a sweep by its id; a clean-up. There are no other calls.
 """
 
 from __future__ import annotations

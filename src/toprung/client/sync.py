@@ -16,6 +16,7 @@ from toprung.client.progress import WaitProgress, come_back
 from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
+from toprung.tuning.garbage import CleanUp, Files
 from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
 
 
@@ -96,6 +97,18 @@ class Client:
     def events(self, *, after: int | None = None) -> Iterator[Event]:
         """Events of all sweeps, from the first or from after an event's id, without end."""
         return self._driver.iterate(self._service.events(None, after))
+
+    def gc(self, *, dry_run: bool = False, older_than_s: float | None = None) -> CleanUp:
+        """Remove files that nobody needs: code of no sweep, what killed runners left (docs/retention.md).
+
+        Args:
+            dry_run: only say what would go.
+            older_than_s: the checkpoints and logs of sweeps that ended longer ago go too. Default: they stay.
+
+        Returns:
+            What has gone or would go, by kind, and what could not be removed.
+        """
+        return self._driver.run(self._service.gc(dry_run, older_than_s))
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the spec."""
@@ -218,6 +231,19 @@ class SweepHandle(SweepView[SyncDriver]):
             Conflict: it is not paused.
         """
         return self._keep(self._driver.run(self._service.resume(self.id)))
+
+    def delete(self) -> None:
+        """Delete it with all its results and files. It is not there from now on; what it holds on disk goes soon.
+
+        Raises:
+            Conflict: it has not ended, or an unfinished sweep learns from it.
+            NotFound: it is deleted already.
+        """
+        self._driver.run(self._service.delete(self.id))
+
+    def files(self) -> list[Files]:
+        """What it has on disk, by kind."""
+        return self._driver.run(self._service.files(self.id))
 
     def _trial(self, record: Trial) -> TrialHandle:
         return TrialHandle(self._driver, self._service, record)

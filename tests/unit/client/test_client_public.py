@@ -16,9 +16,10 @@ from toprung.client import AsyncClient, AsyncSweepHandle, AsyncTrialHandle, Clie
 from toprung.client.ignore import ALWAYS_IGNORED
 
 NAMES = {
-    Client: "close events schema submit sweep sweeps url validate version",
+    Client: "close events gc schema submit sweep sweeps url validate version",
     SweepHandle: (
-        "best best_trials cancel decisions events id name pause record refresh resume state trial trials wait"
+        "best best_trials cancel decisions delete events files id name pause record refresh resume state trial trials "
+        "wait"
     ),
     TrialHandle: "config download_checkpoint logs number params record refresh results state value",
 }

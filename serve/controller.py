@@ -18,9 +18,10 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
-from toprung.errors import Conflict
+from toprung.errors import Conflict, NotFound
 from toprung.serve.allotment import Allotment
 from toprung.serve.home import Home
+from toprung.serve.retention.deletion import Remover
 from toprung.serve.runners import Runners
 from toprung.serve.settings import Settings
 from toprung.serve.store import Store
@@ -80,6 +81,8 @@ class Controller:
         self._settings = Settings.read(self._home.settings_file)
         self._allotment = Allotment(self._settings)
         self._logs = _Logs(self._home)
+        self._remover = Remover(self._store, self._home)
+        self._remover.start()
         self._stopping = threading.Event()
         self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
         self._loop.start()
@@ -88,7 +91,8 @@ class Controller:
 
     def record(self, batch: Batch) -> None:
         """Writes a batch; returning is the acknowledgement."""
-        self._store.write(batch)
+        with contextlib.suppress(NotFound):  # the sweep was deleted: a runner that was lost must not try for ever
+            self._store.write(batch)
 
     def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
         """Writes a piece of a trial's output at its offset; the same piece again changes nothing."""
@@ -115,6 +119,7 @@ class Controller:
         if end_sweeps:
             self._end_all("the service was stopped (toprung down)")
         self._runners.close()
+        self._remover.close()
         self._store.close()
 
     # ---- the loop

@@ -46,14 +46,31 @@ class Home:
         return self.path / "runs"
 
     @property
+    def packages(self) -> Path:
+        return self.path / "packages"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def wandb_runs(self) -> Path:
+        """W&B makes a folder of its own in the one it is given."""
+        return self.path / "wandb" / "wandb"
+
+    @property
     def nowhere(self) -> Path:
         return self.path / "nowhere"
 
     def package(self, sha256: str) -> Path:
-        return self.path / "packages" / f"{sha256}.zip"
+        return self.packages / f"{sha256}.zip"
 
     def log(self, sweep_id: str, number: int, attempt: int) -> Path:
-        return self.path / "logs" / sweep_id / f"{number}-{attempt}.log"
+        return self.logs / sweep_id / f"{number}-{attempt}.log"
 
     @property
     def settings_file(self) -> Path:

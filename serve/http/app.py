@@ -15,7 +15,7 @@ from toprung.serve.http import problems
 from toprung.serve.http.access import AUTHENTICATED
 from toprung.serve.http.audit import AuditLog
 from toprung.serve.http.context import Services, Slots
-from toprung.serve.http.endpoints import edits, events, meta, packages, sweeps, tokens, trials
+from toprung.serve.http.endpoints import edits, events, meta, packages, retention, sweeps, tokens, trials
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.gate import Gate
 from toprung.serve.http.metrics import Metrics
@@ -28,6 +28,7 @@ _ROUTERS = (
     trials.router,
     events.router,
     packages.router,
+    retention.router,
     tokens.router,
     meta.router,
 )

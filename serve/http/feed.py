@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from toprung.errors import ToprungError
+from toprung.errors import NotFound, ToprungError
 from toprung.serve.store import Store
 from toprung.tuning.records import Event, SweepState
 
@@ -98,6 +98,16 @@ class Feed:
         start = bisect.bisect_right(self._frames, position, key=lambda frame: frame.id)
         found = [frame for frame in self._frames[start:] if sweep_id in (None, frame.sweep_id)]
         return found, max(position, self._head)
+
+    async def has(self, sweep_id: str) -> bool:
+        """Whether the sweep is there; where the store does not answer it may be."""
+        try:
+            await asyncio.to_thread(self._store.get_sweep, sweep_id)
+        except NotFound:
+            return False
+        except ToprungError as error:
+            logger.warning("cannot see whether sweep %s is there: %s", sweep_id, error)
+        return True
 
     async def _read(self, position: int, sweep_id: str | None) -> tuple[list[Frame], int]:
         head = self._head  # as ids are committed in order, a read from now on sees all up to here

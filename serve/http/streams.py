@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from toprung.errors import ToprungError
+from toprung.errors import NotFound, ToprungError
 from toprung.serve.http.feed import PAGE, Feed, Frame
 from toprung.serve.store import Store
 from toprung.tuning.records import Trial, TrialState
@@ -83,6 +83,8 @@ async def _live(feed: Feed, position: int, sweep_id: str | None, ping_s: float, 
                 return
             ping_at = now + ping_s
         elif now >= ping_at:
+            if sweep_id is not None and not await feed.has(sweep_id):
+                return  # it was deleted, and its last event with it; the client is told when it comes back
             yield b": ping\n\n"
             ping_at = now + ping_s
         else:
@@ -146,6 +148,8 @@ async def follow_log(store: Store, path: Path, offset: int, trial: Trial, attemp
         if ended_at is None:
             try:
                 trial = await asyncio.to_thread(store.get_trial, trial.sweep_id, trial.number)
+            except NotFound:  # its sweep was deleted
+                return
             except ToprungError as error:
                 logger.warning("cannot see whether trial %d goes on: %s", trial.number, error)
             if has_ended(trial, attempt):

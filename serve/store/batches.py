@@ -13,7 +13,7 @@ from toprung.serve.store.database import Database
 from toprung.serve.store.progress import Standing, save, standing_of, standings
 from toprung.serve.store.rows import decision_row, result_row
 from toprung.serve.store.sweeps import no_sweep
-from toprung.serve.store.tables import decisions, results, sweeps, trials
+from toprung.serve.store.tables import DELETED, decisions, results, sweeps, trials
 from toprung.serve.store.tables import events as event_table
 from toprung.tuning.records import Action, Batch, Decision, Result, SweepState, Trial
 
@@ -32,7 +32,7 @@ def write(database: Database, connection: Connection, batch: Batch) -> None:
     sweep = connection.execute(query).one_or_none()
     if sweep is None:
         raise no_sweep(batch.sweep_id)
-    if SweepState(sweep.state).finished:
+    if sweep.state == DELETED or SweepState(sweep.state).finished:
         return
     before = standings(connection, batch.sweep_id, _numbers(batch))
     _check_trials(batch, before)

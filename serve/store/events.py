@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from toprung.serve.store.database import Database
 from toprung.serve.store.rows import event_of, to_text
-from toprung.serve.store.tables import events
+from toprung.serve.store.tables import DELETED, cursors, events, sweeps
 from toprung.tuning.records import Event, Milestone, Sweep, Trial, utc_now
 
 SWEEP_STATE = "sweep.state"
@@ -18,6 +19,9 @@ TRIAL_RESULTS = "trial.results"
 DECISION = "decision"
 BUDGET = "budget"
 WARNING = "warning"
+
+_LAST_ID = "events/last-id"
+"""Cursor: the newest event when a sweep was last deleted, which may have been one of its own."""
 
 
 def event_row(sweep_id: str, type: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -65,11 +69,22 @@ def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 def after(connection: Connection, event_id: int, sweep_id: str | None, limit: int) -> list[Event]:
-    query = select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit)
+    deleted = select(sweeps.c.id).where(sweeps.c.state == DELETED)
+    query = select(events).where(events.c.id > event_id, events.c.sweep_id.not_in(deleted))
+    query = query.order_by(events.c.id).limit(limit)
     if sweep_id is not None:
         query = query.where(events.c.sweep_id == sweep_id)
     return [event_of(row) for row in connection.execute(query)]
 
 
 def last_id(connection: Connection) -> int:
-    return connection.execute(select(func.max(events.c.id))).scalar() or 0
+    newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
+    noted = connection.execute(select(cursors.c.value).where(cursors.c.name == _LAST_ID)).scalar() or 0
+    return int(max(newest, noted))
+
+
+def keep_last_id(database: Database, connection: Connection) -> None:
+    """Before events are removed: `last_id` never goes back, as those who have seen an event ask for what follows it."""
+    value = last_id(connection)
+    insert = database.insert(cursors).values(name=_LAST_ID, value=value)
+    connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

@@ -70,8 +70,8 @@ def trial_of(row: Row[Any]) -> Trial:
         metrics=from_json(row.metrics),
         reason=row.reason,
         failure=None if row.failure is None else Failure.model_validate_json(row.failure),
-        checkpoint=_checkpoint(row.checkpoint),
-        resume_from=_checkpoint(row.resume_from),
+        checkpoint=checkpoint_of(row.checkpoint),
+        resume_from=checkpoint_of(row.resume_from),
         node=row.node,
         created_at=row.created_at,
         started_at=row.started_at,
@@ -85,7 +85,7 @@ def trial_of(row: Row[Any]) -> Trial:
     )
 
 
-def _checkpoint(text: str | None) -> CheckpointRef | None:
+def checkpoint_of(text: str | None) -> CheckpointRef | None:
     return None if text is None else CheckpointRef.model_validate_json(text)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from toprung.access import NewToken, Scope, Token
-from toprung.serve.store import batches, edits, events, sweeps, tokens, trials
+from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials
 from toprung.serve.store.best import explained
 from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
@@ -55,6 +55,8 @@ class Store:
             Unavailable: the database cannot be opened, or was written by a newer version of Toprung.
         """
         self._database = Database(url)
+        self.retention = retention.Retention(self._database)
+        """What cleaning up needs."""
         try:
             migrate(self._database)
         except BaseException:
@@ -90,6 +92,7 @@ class Store:
 
         Raises:
             Conflict: the idempotency key came with another body, or from another owner, before.
+            NotFound: a sweep that it learns from has been deleted since the spec was checked.
         """
         with self._database.write() as connection:
             return sweeps.create(
@@ -260,6 +263,16 @@ class Store:
         """What was asked of a sweep: all requests for trials, and the numbers of trials that are to end."""
         with self._database.read() as connection:
             return edits.orders(connection, sweep_id)
+
+    def delete_sweep(self, id_or_name: str) -> None:
+        """Delete a finished sweep: from now on it is not there. `retention.remove_rows` removes its rows.
+
+        Raises:
+            NotFound: there is no such sweep.
+            Conflict: it is not finished, or an unfinished sweep learns from it.
+        """
+        with self._database.write() as connection:
+            retention.hide(self._database, connection, id_or_name)
 
     def sweeps_in(self, states: Collection[SweepState]) -> list[Sweep]:
         """All sweeps in these states: higher priority first, then the older."""

@@ -14,9 +14,12 @@ from toprung.serve.store.ids import new_sweep_id, readable_name
 from toprung.serve.store.paging import decode_cursor, page_of
 from toprung.serve.store.progress import save, standing_of
 from toprung.serve.store.rows import sweep_of, trial_of
-from toprung.serve.store.tables import sweeps, trials
+from toprung.serve.store.tables import DELETED, sweeps, trials
 from toprung.tuning.records import SWEEP_TRANSITIONS, Failure, Page, Sweep, SweepState, Trial, TrialState, utc_now
 from toprung.tuning.spec import SweepSpec
+
+THERE = sweeps.c.state != DELETED
+"""Condition of every look at sweeps: a deleted one is none, even while its rows are being removed."""
 
 _ORDER = "sweeps"
 _UNFINISHED = [state.value for state in TrialState if not state.finished]
@@ -51,6 +54,8 @@ def create(
             )
         if row is not None:
             return sweep_of(row), False
+    for prior in spec.search.prior:
+        get(connection, prior)
     sweep_id = new_sweep_id(connection.execute(select(func.max(sweeps.c.id))).scalar())
     values = {
         "id": sweep_id,
@@ -74,8 +79,8 @@ def create(
 
 def get(connection: Connection, id_or_name: str) -> Sweep:
     if id_or_name.isprintable():  # PostgreSQL refuses a NUL even to compare with
-        by_name = select(sweeps).where(sweeps.c.name == id_or_name).order_by(sweeps.c.id.desc()).limit(1)
-        for query in (select(sweeps).where(sweeps.c.id == id_or_name), by_name):
+        by_name = select(sweeps).where(sweeps.c.name == id_or_name, THERE).order_by(sweeps.c.id.desc()).limit(1)
+        for query in (select(sweeps).where(sweeps.c.id == id_or_name, THERE), by_name):
             row = connection.execute(query).one_or_none()
             if row is not None:
                 return sweep_of(row)
@@ -91,7 +96,7 @@ def find(
     cursor: str | None,
     limit: int,
 ) -> Page[Sweep]:
-    query = select(sweeps).order_by(sweeps.c.id.desc()).limit(limit + 1)
+    query = select(sweeps).where(THERE).order_by(sweeps.c.id.desc()).limit(limit + 1)
     if state is not None:
         query = query.where(sweeps.c.state == SweepState(state).value)
     if name is not None:

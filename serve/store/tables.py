@@ -68,6 +68,9 @@ NAMES = {
 }
 metadata = MetaData(naming_convention=NAMES)
 
+DELETED = "deleted"
+"""In `sweeps.state`: its rows are being removed. No record has this state, and no reader sees the sweep."""
+
 COUNTERS = {state: f"num_{state}" for state in TrialState}
 """Column of `sweeps` with the number of trials in each state: a listing need not count them."""
 

@@ -12,7 +12,7 @@ from toprung.errors import NotFound
 from toprung.serve.store.paging import decode_cursor, page_of
 from toprung.serve.store.progress import ranked
 from toprung.serve.store.rows import decision_of, prior_trial_of, result_of, trial_of
-from toprung.serve.store.sweeps import no_sweep
+from toprung.serve.store.sweeps import THERE, no_sweep
 from toprung.serve.store.tables import decisions, results, sweeps, trials
 from toprung.tuning.past import Past, Reported
 from toprung.tuning.prior import PriorSweep
@@ -45,7 +45,7 @@ def find(
 
 
 def get(connection: Connection, sweep_id: str, number: int) -> Trial:
-    query = select(trials).where(trials.c.sweep_id == sweep_id, trials.c.number == number)
+    query = select(trials).join(sweeps).where(trials.c.sweep_id == sweep_id, trials.c.number == number, THERE)
     row = connection.execute(query).one_or_none()
     if row is None:
         check_sweep(connection, sweep_id)
@@ -151,5 +151,5 @@ def _objective(metrics: str, sweep: Sweep) -> float | None:
 
 
 def check_sweep(connection: Connection, sweep_id: str) -> None:
-    if connection.execute(select(sweeps.c.id).where(sweeps.c.id == sweep_id)).one_or_none() is None:
+    if connection.execute(select(sweeps.c.id).where(sweeps.c.id == sweep_id, THERE)).one_or_none() is None:
         raise no_sweep(sweep_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from toprung.serve.store import KnownSweep
 from toprung.tuning.records import Result, Sweep, Trial
 
 
@@ -27,6 +28,6 @@ class Sink(Protocol):
         """Lets go of everything."""
 
 
-def folder_name(sweep: Sweep) -> str:
+def folder_name(sweep: Sweep | KnownSweep) -> str:
     """A readable name that no other sweep has: names may come again, ids don't."""
     return f"{sweep.name}-{sweep.id[-6:]}"

@@ -10,11 +10,13 @@ import importlib
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+from toprung.errors import NotFound
 from toprung.serve.store import Store
 from toprung.serve.tracking.sink import Sink
 from toprung.tuning.records import Result, Sweep, SweepState, Trial
@@ -61,10 +63,20 @@ class Tracker:
     def step(self) -> bool:
         """One round over all sweeps. Returns whether anything was written."""
         running = {sweep.id: sweep for sweep in self._store.sweeps_in([SweepState.RUNNING]) if _tracked(sweep)}
-        ended = {sweep_id: self._store.get_sweep(sweep_id) for sweep_id in self._followed if sweep_id not in running}
         missed, self._missed = {sweep.id: sweep for sweep in self._missed}, []
-        rounds = [self._round(sweep) for sweep in {**missed, **running, **ended}.values()]
+        rounds = [self._look(sweep_id, running.get(sweep_id)) for sweep_id in {**missed, **running, **self._followed}]
         return any(rounds)
+
+    def _look(self, sweep_id: str, sweep: Sweep | None) -> bool:
+        """A round over a sweep; None: one that has ended, or was deleted since."""
+        try:
+            return self._round(sweep or self._store.get_sweep(sweep_id))
+        except NotFound:
+            logger.info("%s was deleted and is not tracked any more", sweep_id)
+            followed = self._followed.pop(sweep_id, None)
+            if followed is not None:
+                self._all(sweep_id, followed, lambda sink: sink.close())
+            return False
 
     def drain(self, deadline_s: float) -> None:
         """Goes on until nothing is left to write, or the time is over."""
@@ -146,7 +158,8 @@ class Tracker:
     def _off(self, sweep_id: str, name: str, error: Exception) -> None:
         logger.error("tracking %s in %s failed", sweep_id, name, exc_info=error)
         message = f"{name} is off for this sweep: {error}. The sweep goes on; its results are in Toprung."
-        self._store.add_event(sweep_id, "warning", {"source": name, "message": message})
+        with suppress(NotFound):  # deleted in the meantime
+            self._store.add_event(sweep_id, "warning", {"source": name, "message": message})
 
 
 def sinks_of(sweep: Sweep, home: Path) -> Sinks:

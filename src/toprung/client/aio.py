@@ -17,6 +17,7 @@ from toprung.client.progress import WaitProgress
 from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
+from toprung.tuning.garbage import CleanUp, Files
 from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
 
 
@@ -93,6 +94,10 @@ class AsyncClient:
     async def revoke_token(self, id: str) -> Token:
         """See `Client.revoke_token`."""
         return await self._driver.run(self._service.revoke_token(id))
+
+    async def gc(self, *, dry_run: bool = False, older_than_s: float | None = None) -> CleanUp:
+        """See `Client.gc`."""
+        return await self._driver.run(self._service.gc(dry_run, older_than_s))
 
     async def schema(self) -> dict[str, Any]:
         """See `Client.schema`."""
@@ -200,6 +205,14 @@ class AsyncSweepHandle(SweepView[AsyncDriver]):
         """See `SweepHandle.clone`."""
         record = await self._driver.run(self._service.clone(self.id, changes))
         return AsyncSweepHandle(self._driver, self._service, record)
+
+    async def delete(self) -> None:
+        """See `SweepHandle.delete`."""
+        await self._driver.run(self._service.delete(self.id))
+
+    async def files(self) -> list[Files]:
+        """See `SweepHandle.files`."""
+        return await self._driver.run(self._service.files(self.id))
 
     def _trial(self, record: Trial) -> AsyncTrialHandle:
         return AsyncTrialHandle(self._driver, self._service, record)

@@ -22,6 +22,7 @@ from toprung.client.packing import CodeFile, Package, code_files, pack
 from toprung.client.streams import events, log_text
 from toprung.client.submission import Source, prepare, with_code
 from toprung.errors import Conflict, NotFound, PreconditionFailed
+from toprung.tuning.garbage import CleanUp, Files
 from toprung.tuning.records import (
     BestTrial,
     Decision,
@@ -42,9 +43,12 @@ Params = dict[str, str | int | None]
 _BEST: TypeAdapter[dict[str, list[BestTrial]]] = TypeAdapter(dict[str, list[BestTrial]])
 _TOKENS: TypeAdapter[dict[str, list[Token]]] = TypeAdapter(dict[str, list[Token]])
 _RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Result]])
+_FILES: TypeAdapter[dict[str, list[Files]]] = TypeAdapter(dict[str, list[Files]])
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 _FIRST_POLL_S, _SLOWEST_POLL_S = 0.1, 1.0
+_GC_TIMEOUT_S = 3600.0
+"""Nothing is said before everything is removed."""
 
 
 def no_best(sweep: Sweep) -> NotFound:
@@ -97,6 +101,16 @@ class Service:
 
     def resume(self, sweep_id: str) -> Op[Sweep]:
         return self._ask(sweep_id, "resume", SweepState.QUEUED, SweepState.RUNNING)
+
+    def delete(self, sweep_id: str) -> Op[None]:
+        reply = yield from self._exchange.call(Request("DELETE", _sweep_path(sweep_id)))
+        if reply.head.status == 204 or (reply.head.status == 404 and reply.tries > 1):  # by a try whose answer was lost
+            return
+        raise reply.error()
+
+    def files(self, sweep_id: str) -> Op[list[Files]]:
+        reply = yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/files"))
+        return reply.parse(_FILES)["items"]
 
     def _ask(self, sweep_id: str, action: str, *wanted: SweepState) -> Op[Sweep]:
         reply = yield from self._exchange.call(Request("POST", f"{_sweep_path(sweep_id)}:{action}"))
@@ -237,6 +251,13 @@ class Service:
     def version(self) -> Op[dict[str, str]]:
         reply = yield from self._exchange.call(Request("GET", "/v1/version"))
         return reply.parse(_STRINGS)
+
+    def gc(self, dry_run: bool, older_than_s: float | None) -> Op[CleanUp]:
+        params: dict[str, str | int] = {"dry_run": "true" if dry_run else "false"}
+        if older_than_s is not None:
+            params["older_than_s"] = repr(older_than_s)
+        reply = yield from self._exchange.call(Request("POST", "/v1/gc", params, read_timeout_s=_GC_TIMEOUT_S))
+        return reply.parse(CleanUp)
 
     def _upload(self, files: list[CodeFile]) -> Op[str]:
         """Pack `files`; send them if the service hasn't got them. Returns the package's SHA-256."""

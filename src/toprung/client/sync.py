@@ -17,6 +17,7 @@ from toprung.client.progress import WaitProgress, come_back
 from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
+from toprung.tuning.garbage import CleanUp, Files
 from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
 
 
@@ -137,6 +138,18 @@ class Client:
             NotFound: there is none.
         """
         return self._driver.run(self._service.revoke_token(id))
+
+    def gc(self, *, dry_run: bool = False, older_than_s: float | None = None) -> CleanUp:
+        """Remove files that nobody needs: code of no sweep, what killed runners left (docs/retention.md).
+
+        Args:
+            dry_run: only say what would go.
+            older_than_s: the checkpoints and logs of sweeps that ended longer ago go too. Default: they stay.
+
+        Returns:
+            What has gone or would go, by kind, and what could not be removed.
+        """
+        return self._driver.run(self._service.gc(dry_run, older_than_s))
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the spec."""
@@ -314,6 +327,19 @@ class SweepHandle(SweepView[SyncDriver]):
         """
         record = self._driver.run(self._service.clone(self.id, changes))
         return SweepHandle(self._driver, self._service, record)
+
+    def delete(self) -> None:
+        """Delete it with all its results and files. It is not there from now on; what it holds on disk goes soon.
+
+        Raises:
+            Conflict: it has not ended, or an unfinished sweep learns from it.
+            NotFound: it is deleted already.
+        """
+        self._driver.run(self._service.delete(self.id))
+
+    def files(self) -> list[Files]:
+        """What it has on disk, by kind."""
+        return self._driver.run(self._service.files(self.id))
 
     def _trial(self, record: Trial) -> TrialHandle:
         return TrialHandle(self._driver, self._service, record)

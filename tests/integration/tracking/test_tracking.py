@@ -190,3 +190,48 @@ def test_a_failure_is_told_once_and_ends_there(store: Store, tmp_path: Path, cal
 
     (warning,) = warnings(store, sweep)
     assert warning.startswith("failing is off for this sweep: ")
+
+
+class Noting:
+    """A sink that notes what it is told."""
+
+    def __init__(self, told: list[str], sweep: Sweep) -> None:
+        self._told = told
+        self._name = sweep.name
+
+    def start(self, sweep: Sweep, trial: Trial) -> None:
+        self._told.append(f"{self._name} starts {trial.number}")
+
+    def write(self, trial: Trial, results: Sequence[Result]) -> None:
+        self._told.append(f"{self._name} writes {len(results)}")
+
+    def finish(self, trial: Trial) -> None:
+        self._told.append(f"{self._name} finishes {trial.number}")
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None:
+        self._told.append(f"{self._name} closes")
+
+
+@pytest.mark.parametrize("rows_too", [False, True])
+def test_a_deleted_sweep_is_let_go_and_the_others_go_on(store: Store, tmp_path: Path, rows_too: bool) -> None:
+    """It had ended, and was deleted before the tracker had seen that."""
+    gone, other = new_sweep(store, name="gone"), new_sweep(store, name="other")
+    notes: list[str] = []
+    tracker = Tracker(store, tmp_path, sinks=lambda sweep, _: {"noting": lambda: Noting(notes, sweep)})
+    for sweep in (gone, other):
+        write(store, sweep, trials=[trial(sweep)], results=[result(step=1)])
+    assert tracker.step()
+    store.set_sweep_state(gone.id, SweepState.SUCCEEDED)
+    store.delete_sweep(gone.id)
+    while rows_too and not store.retention.remove_rows(gone.id, 100):
+        pass
+    write(store, other, results=[result(step=2)])
+    notes.clear()
+
+    assert tracker.step()
+    assert not tracker.step()
+
+    assert sorted(notes) == ["gone closes", "other writes 1"]
+    tracker.close()

@@ -48,6 +48,8 @@ COMMANDS = {
     "best": {"SWEEP", "-k", "--yaml"},
     "logs": {"SWEEP", "TRIAL", "--follow", "-f", "--attempt"},
     "download": {"SWEEP", "TRIAL", "--output", "-o"},
+    "delete": {"SWEEP", "--yes", "-y"},
+    "gc": {"--dry-run", "--older-than"},
 }
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 

@@ -202,6 +202,22 @@ def test_cancelling_twice_by_ourselves_is_a_success(connect: Connect, naps: list
     assert handle.state == "cancelled"
 
 
+@pytest.mark.parametrize("faults", [0, 1])
+def test_what_is_gone_was_deleted_by_us_if_an_answer_was_lost(connect: Connect, naps: list[float], faults: int) -> None:
+    lost = [httpx.ReadError("reset")] * faults
+    script = Script(answer(sweep(SweepState.FAILED)), *lost, problem(404, "not_found", "There is no sweep 'swp_1'."))
+    handle = connect(script).sweep("digits")
+
+    if faults:
+        handle.delete()
+    else:
+        with pytest.raises(NotFound, match="no sweep 'swp_1'"):
+            handle.delete()
+
+    sent = [(request.method, request.url.path) for request in script.requests[1:]]
+    assert sent == [("DELETE", "/v1/sweeps/swp_1")] * (faults + 1)
+
+
 @pytest.mark.parametrize(("faults", "state"), [(0, "cancelled"), (1, "succeeded")])
 def test_cancelling_what_has_ended_is_a_conflict(connect: Connect, naps: list[float], faults: int, state: str) -> None:
     script = Script(

@@ -16,10 +16,10 @@ from toprung.client import AsyncClient, AsyncSweepHandle, AsyncTrialHandle, Clie
 from toprung.client.ignore import ALWAYS_IGNORED
 
 NAMES = {
-    Client: "close create_token events revoke_token schema submit sweep sweeps tokens url validate version",
+    Client: "close create_token events gc revoke_token schema submit sweep sweeps tokens url validate version",
     SweepHandle: (
-        "best best_trials cancel clone decisions edit enqueue events extend id name pause record refresh resume "
-        "retry state trial trials wait"
+        "best best_trials cancel clone decisions delete edit enqueue events extend files id name pause record refresh "
+        "resume retry state trial trials wait"
     ),
     TrialHandle: "config download_checkpoint logs number params record refresh results state stop value",
 }

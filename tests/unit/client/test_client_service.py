@@ -300,3 +300,28 @@ def test_in_process(service: Running) -> None:
             assert states == ["queued", "cancelled"]
 
     asyncio.run(main())
+
+
+def test_deleting_a_sweep_and_cleaning_up(client: Any, service: Running) -> None:
+    sweep = client.submit(SPEC)
+    with pytest.raises(Conflict) as refused:
+        sweep.delete()
+    sweep.cancel()
+    log = service.home / "logs" / sweep.id / "0-1.log"
+    log.parent.mkdir()
+    log.write_text("hello\n")
+    files = sweep.files()
+
+    said = client.gc(dry_run=True, older_than_s=0.0)
+    done = client.gc(older_than_s=0.0)
+    sweep.delete()
+
+    assert refused.value.state == "queued"
+    assert [(each.kind, each.size_bytes, each.paths) for each in files] == [("logs", 6, [f"logs/{sweep.id}"])]
+    assert [(each.kind, each.count, each.size_bytes) for each in said.items] == [("old_logs", 1, 6)]
+    assert (said.dry_run, done.dry_run, said.items) == (True, False, done.items)
+    assert not log.exists()
+    with pytest.raises(NotFound):
+        client.sweep(sweep.id)
+    with pytest.raises(NotFound):
+        list(sweep.events())

@@ -1,0 +1,103 @@
+"""Finds and removes what nobody needs. The policy is told in docs/retention.md.
+
+What a sweep that is not finished has is never touched, nor what a trial's row names, but for sweeps that ended before
+the age that the caller gives; and files that no sweep of ours can have made are not even looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from toprung.errors import NotFound
+from toprung.serve.home import Home
+from toprung.serve.retention.files import SweepFolders, Tally, checkpoints_in, measured, remove
+from toprung.serve.store import KnownSweep, Store
+from toprung.tuning.garbage import CleanUp, FileKind
+
+PACKAGE_S = 24 * 3600.0
+"""A package without a sweep stays for so long after it was last asked for: who uploads code means to submit it."""
+UNKNOWN_S = 3600.0
+"""Files of an unknown sweep stay for so long after they were last written to."""
+
+Garbage = Iterator[tuple[FileKind, Path]]
+
+
+def clean_up(
+    store: Store, home: Home, *, dry_run: bool, older_than_s: float | None = None, now: float | None = None
+) -> CleanUp:
+    """Remove what nobody needs; what can't be removed is told in the answer.
+
+    Args:
+        store: where sweeps are kept.
+        home: where their files are.
+        dry_run: only say what would go.
+        older_than_s: checkpoints and logs of sweeps that ended longer ago go too. Default: they stay.
+        now: Unix time.
+    """
+    now = time.time() if now is None else now
+    tally, problems = Tally(home), list[str]()
+    for kind, path in _garbage(store, home, now, older_than_s, problems):
+        size, _ = measured(path)
+        try:
+            if not dry_run:
+                _remove(store, kind, path)
+        except OSError as error:
+            problems.append(f"{path.relative_to(home.path)} stays: {error.strerror}")
+        else:
+            tally.add(kind, path, size)
+    return CleanUp(dry_run=dry_run, items=tally.files(), problems=problems)
+
+
+def _remove(store: Store, kind: FileKind, path: Path) -> None:
+    if kind is FileKind.OLD_CHECKPOINTS:
+        try:
+            store.retention.forget_checkpoints(path.name)
+        except NotFound:  # deleted just now, and removed by those who do that
+            return
+    remove(path)
+
+
+def _garbage(store: Store, home: Home, now: float, older_than_s: float | None, problems: list[str]) -> Garbage:
+    # files before sweeps: a sweep is in the store before it has any
+    folders, packages = SweepFolders(home), sorted(home.packages.glob("*.zip"))
+    sweeps = store.retention.known_sweeps()
+    yield from _unused(packages, sweeps, now)
+    unknown = list(folders.without(sweeps))
+    if sweeps:
+        yield from ((FileKind.UNKNOWN_SWEEPS, path) for path in unknown if measured(path)[1] < now - UNKNOWN_S)
+    elif unknown:
+        problems.append(
+            f"The store has no sweeps, but {home.path} has {len(unknown)} folders of some: is it the right store "
+            "(TOPRUNG_STORE)? They stay."
+        )
+    for sweep in sweeps:
+        if sweep.state is not None and sweep.state.finished:
+            if _is_old(sweep, now, older_than_s):
+                places = {FileKind.OLD_CHECKPOINTS: home.runs / sweep.id, FileKind.OLD_LOGS: home.logs / sweep.id}
+                yield from ((kind, path) for kind, path in places.items() if path.exists())
+            else:
+                yield from _lost(store, home.runs / sweep.id, sweep.id)
+
+
+def _unused(packages: Collection[Path], sweeps: Collection[KnownSweep], now: float) -> Garbage:
+    used = {sweep.package for sweep in sweeps if sweep.state is not None}
+    for path in packages:
+        # looked at one by one, right before each goes: it may just have been asked for
+        if path.stem not in used and measured(path)[1] < now - PACKAGE_S:
+            yield FileKind.UNUSED_PACKAGES, path
+
+
+def _lost(store: Store, folder: Path, sweep_id: str) -> Garbage:
+    """Left by a runner that was killed before it had removed them, or had told of them."""
+    found = list(checkpoints_in(folder))
+    if not found:
+        return
+    # by the ends of their paths: the home may have been moved
+    named = {tuple(reference.path.split("/")[-2:]) for reference in store.retention.named_checkpoints(sweep_id)}
+    yield from ((FileKind.LOST_CHECKPOINTS, path) for path in found if path.parts[-2:] not in named)
+
+
+def _is_old(sweep: KnownSweep, now: float, older_than_s: float | None) -> bool:
+    return older_than_s is not None and sweep.ended_at is not None and sweep.ended_at.timestamp() < now - older_than_s

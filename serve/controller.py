@@ -21,6 +21,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from toprung.errors import Conflict, NotFound
 from toprung.serve.allotment import Allotment
 from toprung.serve.home import Home
+from toprung.serve.queue import MAX_RUNNING
 from toprung.serve.retention.deletion import Remover
 from toprung.serve.runners import Runners
 from toprung.serve.settings import Settings
@@ -41,8 +42,6 @@ _STOP_GRACE_S = 20.0
 """A runner that has not ended by then after a cancel is killed: its trials may hang."""
 _IDLE_S = 1.0
 """So long after the last sweep, and not before the service answers, a spare runner is made."""
-_MAX_RUNNING = 8
-"""Sweeps that run at once; each costs a process of about 300 MB. The others wait in the queue."""
 _MAX_DEATHS = 3
 """Runners of a sweep that die without a result in between; what kills them won't go away."""
 
@@ -138,7 +137,7 @@ class Controller:
         starting: list[Sweep] = []
         for sweep in queued:
             begun = [*running, *starting]
-            if len(begun) < _MAX_RUNNING and self._allotment.room_in_quota(sweep, begun):
+            if len(begun) < MAX_RUNNING and self._allotment.room_in_quota(sweep, begun):
                 starting.append(sweep)
         self._allotment.update([sweep for sweep in sweeps if sweep in running or sweep in starting])
         for sweep in running:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Any, TypeVar
 
 from toprung.tuning.records import Forecast, RungPlan
 from toprung.tuning.spec import AshaScheduler, MedianScheduler, NoScheduler, SweepSpec
+
+N = TypeVar("N", int, float)
 
 
 def bracket_rungs(scheduler: AshaScheduler, bracket: int = 0) -> tuple[int, ...]:
@@ -71,12 +74,44 @@ def forecast(spec: SweepSpec, slots: int | None = None) -> Forecast:
         spec=spec,
         num_trials=trials,
         rungs=rungs,
-        expected_steps=expected,
+        expected_steps=_least(expected, spec.budget.steps) if expected is not None else None,
         # where trials are stopped at once, each may be the best so far when it arrives, and then runs to the top
-        worst_case_steps=full,
+        worst_case_steps=_least(full, spec.budget.steps),
         full_steps=full,
         slots=slots,
     )
+
+
+def priced(
+    forecast: Forecast, step_time: tuple[str, float] | None, price: float | None, currency: str | None
+) -> Forecast:
+    """A forecast in GPU-hours and money, as far as the budget lets it come.
+
+    Args:
+        forecast: in steps.
+        step_time: an earlier sweep of the same trainable, and the seconds that a step took there.
+        price: of a GPU-hour.
+        currency: of the price.
+    """
+    if step_time is None:
+        return forecast
+    name, step_s = step_time
+    spec = forecast.spec
+    hours = [
+        None if steps is None else _least(steps * step_s * spec.resources.gpu / 3600, spec.budget.gpu_hours)
+        for steps in (forecast.expected_steps, forecast.worst_case_steps)
+    ]
+    costs = [None if h is None or price is None else _least(h * price, spec.budget.cost) for h in hours]
+    known: dict[str, Any] = {"step_s": step_s, "step_s_from": name}
+    if spec.resources.gpu:
+        known |= {"expected_gpu_hours": hours[0], "worst_case_gpu_hours": hours[1]}
+    if spec.resources.gpu and price is not None:
+        known |= {"expected_cost": costs[0], "worst_case_cost": costs[1], "currency": currency}
+    return forecast.model_copy(update=known)
+
+
+def _least(*bounds: N | None) -> N | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _expected(spec: SweepSpec, trials: int | None) -> list[RungPlan]:

@@ -20,6 +20,7 @@ from toprung.serve.http.feed import Feed
 from toprung.serve.http.gate import Gate
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
+from toprung.serve.settings import Settings
 from toprung.serve.store import Store
 
 _ROUTERS = (
@@ -54,7 +55,9 @@ def create_app(store: Store, home: Path, *, slots: Slots | None = None, auth: bo
         redirect_slashes=False,
     )
     uploads = PackageStore(place.path / "packages")
-    app.state.services = Services(store, place, uploads, Feed(store), metrics, slots, auth)
+    app.state.services = Services(
+        store, place, uploads, Feed(store), metrics, slots, Settings.read(place.settings_file), auth
+    )
     app.include_router(meta.probes)
     for router in _ROUTERS:
         app.include_router(router, dependencies=[AUTHENTICATED])

@@ -12,6 +12,7 @@ from toprung.serve.home import Home
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
+from toprung.serve.settings import Settings
 from toprung.serve.store import Store
 from toprung.tuning.spec import Resources
 
@@ -29,6 +30,7 @@ class Services:
     feed: Feed
     metrics: Metrics
     slots: Slots | None
+    settings: Settings
     auth: bool
     """Whether requests need a token."""
 

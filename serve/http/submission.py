@@ -12,9 +12,10 @@ from fastapi import Depends, Request
 
 from toprung.errors import InvalidSpec, Malformed, Problem
 from toprung.serve.http.bodies import check_media_type, limited
+from toprung.serve.http.context import Services
 from toprung.serve.http.packages import PackageStore
 from toprung.serve.http.priors import prior_sweeps
-from toprung.serve.store import Store
+from toprung.serve.settings import Settings
 from toprung.tuning.spec import SweepSpec, parse_spec
 from toprung.tuning.spec.reading import Document, read
 
@@ -58,7 +59,7 @@ async def _spec_text(request: Request) -> SpecText:
 SentSpec = Annotated[SpecText, Depends(_spec_text)]
 
 
-def checked_spec(sent: SpecText, packages: PackageStore, store: Store) -> SweepSpec:
+def checked_spec(sent: SpecText, services: Services) -> SweepSpec:
     """The spec, whose code and prior sweeps are there; the latter by their ids.
 
     Raises:
@@ -73,9 +74,11 @@ def checked_spec(sent: SpecText, packages: PackageStore, store: Store) -> SweepS
     prior: list[str] = []
     if spec is None or spec.code is not None or spec.search.prior:
         document = read(sent.text)
-        problems += _code_problems(document, packages)
-        prior, others = prior_sweeps(document, store)
+        problems += _code_problems(document, services.packages)
+        prior, others = prior_sweeps(document, services.store)
         problems += others
+    if spec is not None:
+        problems += price_problems(spec, services.settings)
     if spec is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         ordered = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
@@ -83,6 +86,17 @@ def checked_spec(sent: SpecText, packages: PackageStore, store: Store) -> SweepS
     if not prior:
         return spec
     return spec.model_copy(update={"search": spec.search.model_copy(update={"prior": tuple(dict.fromkeys(prior))})})
+
+
+def price_problems(spec: SweepSpec, settings: Settings) -> list[Problem]:
+    """Whether a budget of money can be kept to."""
+    kind = spec.resources.accelerator_type
+    if spec.budget.cost is None or settings.price(kind) is not None:
+        return []
+    named = ", ".join(sorted(settings.prices)) or "no GPU at all"
+    message = f"the service has no price for {kind or 'GPUs in general'}; it has one for {named}"
+    hint = "name one of these as resources.accelerator_type, or bound gpu_hours instead"
+    return [Problem("/budget/cost", "no_price", message, hint)]
 
 
 def _code_problems(document: Document, packages: PackageStore) -> list[Problem]:

@@ -7,12 +7,13 @@ on the same database. docs/store.md tells the tables and the rules.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from toprung.access import NewToken, Scope, Token
-from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials
+from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials, usage
 from toprung.serve.store.best import explained
 from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
@@ -33,6 +34,7 @@ from toprung.tuning.records import (
     SweepState,
     Trial,
     TrialState,
+    Usage,
 )
 from toprung.tuning.spec import SweepSpec
 
@@ -422,6 +424,16 @@ class Store:
         """
         with self._database.write() as connection:
             return tokens.revoke(connection, token_id)
+
+    def usage(self, since: datetime | None = None, until: datetime | None = None) -> list[Usage]:
+        """What the sweeps that were started in a period have used, by owner; who used most comes first."""
+        with self._database.read() as connection:
+            return usage.by_owner(connection, since, until)
+
+    def step_time(self, trainable: str) -> tuple[str, float] | None:
+        """The newest sweep of this trainable that has results, by name, and the seconds that a step took there."""
+        with self._database.read() as connection:
+            return usage.step_time(connection, trainable)
 
     def get_cursor(self, name: str) -> int:
         """How far a reader has come, by its own word; 0 at first."""

@@ -18,10 +18,10 @@ from toprung.serve.http.bodies import check_media_type, limited
 from toprung.serve.http.context import Context, SweepId, TrialNumber
 from toprung.serve.http.endpoints.documented import problems
 from toprung.serve.http.endpoints.sweeps import IdempotencyKey
-from toprung.serve.http.submission import MAX_SPEC_BYTES, SpecText, checked_spec
+from toprung.serve.http.submission import MAX_SPEC_BYTES, SpecText, checked_spec, price_problems
 from toprung.tuning.plan import num_trials
 from toprung.tuning.records import Sweep, Trial
-from toprung.tuning.spec.edit import merged
+from toprung.tuning.spec.edit import edited, merged
 
 router = APIRouter(tags=["sweeps"])
 
@@ -84,6 +84,7 @@ IfMatch = Annotated[str | None, Header(description="The ETag with which the swee
 )
 def edit_sweep(context: Context, sweep: OwnSweepId, patch: Patch, if_match: IfMatch = None) -> Response:
     """Change budget, concurrency, priority or weight of a sweep that has not ended; a running one adapts."""
+    _check_price(context, sweep, patch.get("budget"))
     return _answer(context.store.edit_sweep(sweep, patch, revision=_revision(if_match, context, sweep)))
 
 
@@ -96,6 +97,7 @@ def edit_sweep(context: Context, sweep: OwnSweepId, patch: Patch, if_match: IfMa
 )
 def extend_sweep(context: Context, sweep: OwnSweepId, extension: Extension) -> Response:
     """Give a sweep a larger budget; one that has ended is queued again, and goes on with all that it knows."""
+    _check_price(context, sweep, extension.budget)
     return _answer(context.store.extend_sweep(sweep, extension.budget), 202)
 
 
@@ -147,7 +149,7 @@ def clone_sweep(
     """Submit the spec of a sweep again, with changes; the new one knows nothing of the old."""
     data = merged(context.store.get_sweep(sweep).spec.model_dump(mode="json"), patch)
     sent = SpecText(json.dumps(data), f"{sweep}/{json.dumps(patch, sort_keys=True)}")
-    spec = checked_spec(sent, context.packages, context.store)
+    spec = checked_spec(sent, context)
     made, new = context.store.create_sweep(
         spec,
         name=spec.name,
@@ -184,6 +186,14 @@ def stop_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Resp
 def retry_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Response:
     """Try the configuration of an ended trial again, as a further trial on top of the budget."""
     return _answer(context.store.retry_trials(sweep, [number]), 202)
+
+
+def _check_price(context: Context, sweep_id: str, budget: Any) -> None:
+    if not isinstance(budget, dict) or budget.get("cost") is None:
+        return
+    problems = price_problems(edited(context.store.get_sweep(sweep_id).spec, {"budget": budget}), context.settings)
+    if problems:
+        raise InvalidSpec("the budget can't be kept to", problems=problems)
 
 
 def _answer(sweep: Sweep, status: int = 200) -> Response:

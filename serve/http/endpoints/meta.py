@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import tempfile
 from importlib.metadata import version as installed_version
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import fastapi
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from starlette.responses import Response
 
 from toprung import __version__
 from toprung.errors import Unavailable
 from toprung.serve.http.answers import JSON, record
 from toprung.serve.http.context import Context
-from toprung.serve.http.endpoints.documented import content, problems
+from toprung.serve.http.endpoints.documented import Query, content, problems
+from toprung.tuning.records import UsageReport
 from toprung.tuning.spec import json_schema
 
 router = APIRouter(tags=["service"])
@@ -43,6 +45,17 @@ def get_schema() -> Response:
 def get_version() -> Response:
     """Versions of the service and its Ray."""
     return record(Version(version=__version__, ray=installed_version("ray")))
+
+
+class Period(Query):
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+
+@router.get("/v1/usage", operation_id="getUsage", response_model=UsageReport, responses=problems(400))
+def get_usage(context: Context, query: Annotated[Period, fastapi.Query()]) -> Response:
+    """What the sweeps that were started in a period have used so far, by owner."""
+    return record(UsageReport(items=context.store.usage(query.since, query.until), currency=context.settings.currency))
 
 
 @probes.get("/healthz", operation_id="getHealth", response_model=Health, responses=problems())

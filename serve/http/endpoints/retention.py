@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from toprung.serve.http.access import Admin, OwnSweepId
 from toprung.serve.http.answers import items, record
 from toprung.serve.http.context import Context, SweepRef
 from toprung.serve.http.endpoints.documented import Query, problems
@@ -56,13 +57,13 @@ def list_files(context: Context, sweep: SweepRef) -> Response:
     response_class=Response,
     responses=problems(403, 404, 409),
 )
-def delete_sweep(context: Context, sweep: SweepRef) -> Response:
+def delete_sweep(context: Context, sweep: OwnSweepId) -> Response:
     """Delete a finished sweep. It is not there from now on; its rows and files are removed in the background."""
     context.store.delete_sweep(sweep)
     return Response(status_code=204)
 
 
 @router.post("/v1/gc", operation_id="cleanUp", response_model=CleanUp, responses=problems(400, 403))
-def collect(context: Context, query: Annotated[CleanUpQuery, fastapi.Query()]) -> Response:
+def collect(context: Context, admin: Admin, query: Annotated[CleanUpQuery, fastapi.Query()]) -> Response:
     """Remove the files that nobody needs, or say which these are."""
     return record(clean_up(context.store, context.home, dry_run=query.dry_run, older_than_s=query.older_than_s))

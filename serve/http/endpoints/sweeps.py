@@ -15,8 +15,9 @@ from toprung.serve.http.answers import cacheable, items, record
 from toprung.serve.http.context import Context, SweepId, SweepRef
 from toprung.serve.http.endpoints.documented import Query, problems
 from toprung.serve.http.submission import SPEC_BODY, SentSpec, checked_spec
-from toprung.tuning.plan import forecast, num_trials
-from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Sweep, SweepState
+from toprung.serve.queue import with_places
+from toprung.tuning.plan import forecast, num_trials, priced
+from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Sweep, SweepState, utc_now
 
 router = APIRouter(tags=["sweeps"])
 
@@ -68,7 +69,7 @@ def submit_sweep(
     context: Context, caller: Writer, request: Request, sent: SentSpec, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Start a sweep. It is on disk when the answer comes."""
-    spec = checked_spec(sent, context.packages, context.store)
+    spec = checked_spec(sent, context)
     sweep, new = context.store.create_sweep(
         spec,
         name=spec.name,
@@ -90,9 +91,11 @@ def submit_sweep(
 )
 def validate_sweep(context: Context, sent: SentSpec) -> Response:
     """What a sweep would do and cost; nothing is started."""
-    spec = checked_spec(sent, context.packages, context.store)
+    spec = checked_spec(sent, context)
     slots = None if context.slots is None else context.slots(spec.resources)
-    return record(forecast(spec, slots))
+    known = context.store.step_time(spec.trainable)
+    price = context.settings.price(spec.resources.accelerator_type)
+    return record(priced(forecast(spec, slots), known, price, context.settings.currency))
 
 
 @router.get(
@@ -106,7 +109,7 @@ def list_sweeps(context: Context, request: Request, query: Annotated[SweepQuery,
     page = context.store.list_sweeps(
         state=query.state, name=query.name, owner=query.owner, cursor=query.cursor, limit=query.limit
     )
-    return cacheable(request, page)
+    return cacheable(request, page.model_copy(update={"items": _placed(context, page.items)}))
 
 
 @router.get(
@@ -117,7 +120,15 @@ def list_sweeps(context: Context, request: Request, query: Annotated[SweepQuery,
 )
 def get_sweep(context: Context, request: Request, sweep: SweepRef) -> Response:
     """One sweep and how it stands."""
-    return cacheable(request, context.store.get_sweep(sweep))
+    return cacheable(request, *_placed(context, [context.store.get_sweep(sweep)]))
+
+
+def _placed(context: Context, sweeps: list[Sweep]) -> list[Sweep]:
+    """With their places in the queue, where they wait."""
+    if all(sweep.state is not SweepState.QUEUED for sweep in sweeps):
+        return sweeps
+    unfinished = context.store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])
+    return with_places(sweeps, unfinished, utc_now())
 
 
 @router.post(

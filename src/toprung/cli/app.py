@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from toprung import __version__
-from toprung.cli import demo, edits, local, retention, simulate, specs, sweeps, tokens, trials
+from toprung.cli import demo, edits, local, retention, simulate, specs, sweeps, tokens, trials, usage
 from toprung.cli.failures import report
 from toprung.cli.session import HomeOption, JsonOption, Session, UrlOption
 
@@ -63,7 +63,7 @@ def _root(
         typer.echo(ctx.get_help())
 
 
-for module in (demo, specs, simulate, local, tokens, sweeps, edits, trials, retention):
+for module in (demo, specs, simulate, local, tokens, usage, sweeps, edits, trials, retention):
     module.register(app)
 
 

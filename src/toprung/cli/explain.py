@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from toprung.cli.tables import print_best, print_mapping, progress, state_text, 
 from toprung.cli.words import ago, duration, number, plural
 
 if TYPE_CHECKING:
-    from toprung.tuning.records import BestTrial, Decision, Sweep, Trial
+    from toprung.tuning.records import BestTrial, Decision, QueuePlace, Sweep, Trial
 
 FAILURES = {
     "user_error": "its code raised an error",
@@ -28,7 +29,7 @@ FAILURES = {
 def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
     head = Text.assemble((sweep.name, "bold"), "  ", state_text(sweep.state), f"  {progress(sweep)} trials")
     if sweep.started_at is not None and sweep.ended_at is not None:
-        head.append(f" in {duration((sweep.ended_at - sweep.started_at).total_seconds())}")
+        head.append(f" in {duration((sweep.ended_at - sweep.started_at).total_seconds() - sweep.idle_s)}")
     out.print(head)
     if sweep.reason:
         out.print(Text(f"  {sweep.reason}"))
@@ -36,6 +37,10 @@ def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
         out.print("  is being cancelled")
     elif sweep.pause_requested:
         out.print("  is pausing")
+    elif sweep.queue is not None:
+        out.print(Text(f"  {waiting(sweep.queue)}"))
+    if sweep.state.finished and any(count for state, count in sweep.trials.items() if state == "failed"):
+        out.print(f"  after a fix: toprung retry {sweep.name} --failed --code DIR", style="dim")
     facts = {
         "id": sweep.id,
         **({"owner": sweep.owner} if sweep.owner else {}),
@@ -47,10 +52,21 @@ def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
     }
     if sweep.gpu_hours:
         facts["GPU-hours"] = f"{sweep.gpu_hours:.2f}"
+    if sweep.cost:
+        facts["cost"] = f"{sweep.cost:.2f}"
     print_mapping(out, facts)
     if best:
         out.print()
         print_best(out, sweep, best)
+
+
+def waiting(place: QueuePlace, now: datetime | None = None) -> str:
+    """Where a sweep waits, and for how long."""
+    where = "is next in the queue" if place.position == 1 else f"is number {place.position} in the queue"
+    if place.expected_start_at is None:
+        return where
+    left_s = (place.expected_start_at - (now or datetime.now(UTC))).total_seconds()
+    return f"{where}, expected to start " + (f"in {duration(left_s)}" if left_s > 1 else "now")
 
 
 def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[Decision]) -> None:
@@ -78,6 +94,10 @@ def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[De
 def story(trial: Trial, metric: str) -> list[str]:
     """How far the trial came, and why it is in its state."""
     told = [_how_far(trial, metric)]
+    if trial.retry_of is not None:
+        told.append(f"tries the configuration of trial {trial.retry_of} again")
+    elif trial.request_id is not None:
+        told.append("was asked for by hand")
     if trial.failure is not None:
         told.append(f"failed: {FAILURES[trial.failure.kind]} ({trial.failure.message})")
     elif trial.state == "completed":

@@ -21,6 +21,8 @@ def print_forecast(out: Console, forecast: Forecast, service: str | None) -> Non
     if rungs:
         out.print(Text(rungs, "dim"))
     out.print(Text("     ".join(part for part in (trials, steps(forecast)) if part)))
+    if (cost := costs(forecast)) is not None:
+        out.print(Text(cost))
     out.print(Text(slots(forecast, service)))
 
 
@@ -62,6 +64,24 @@ def steps(forecast: Forecast) -> str:
     if forecast.full_steps is not None and forecast.full_steps != forecast.expected_steps:
         text += f"  (without early stopping: {forecast.full_steps:,})"
     return text
+
+
+def costs(forecast: Forecast) -> str | None:
+    """In time, GPU-hours and money, where an earlier sweep says how long a step takes."""
+    if forecast.step_s is None:
+        return None
+    parts = [f"{forecast.step_s:.3g} s a step, as in {forecast.step_s_from}"]
+    if forecast.expected_steps is not None and forecast.slots:
+        parts.append(f"≈ {duration(forecast.expected_steps * forecast.step_s / forecast.slots)} on this cluster")
+    amounts = [
+        (forecast.expected_gpu_hours, forecast.worst_case_gpu_hours, "GPU-hours"),
+        (forecast.expected_cost, forecast.worst_case_cost, forecast.currency),
+    ]
+    for expected, worst, unit in amounts:
+        if worst is not None:
+            likely = "" if expected is None else f"≈ {expected:.3g} {unit}, "
+            parts.append(f"{likely}at worst {worst:.3g} {unit}")
+    return " · ".join(parts)
 
 
 def slots(forecast: Forecast, service: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -18,7 +19,7 @@ from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
 from toprung.tuning.garbage import CleanUp, Files
-from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
+from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial, UsageReport
 
 
 class AsyncClient:
@@ -98,6 +99,10 @@ class AsyncClient:
     async def gc(self, *, dry_run: bool = False, older_than_s: float | None = None) -> CleanUp:
         """See `Client.gc`."""
         return await self._driver.run(self._service.gc(dry_run, older_than_s))
+
+    async def usage(self, *, since: datetime | None = None, until: datetime | None = None) -> UsageReport:
+        """See `Client.usage`."""
+        return await self._driver.run(self._service.usage(since, until))
 
     async def schema(self) -> dict[str, Any]:
         """See `Client.schema`."""

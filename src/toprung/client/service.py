@@ -7,6 +7,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,7 @@ from toprung.tuning.records import (
     SweepState,
     Trial,
     TrialState,
+    UsageReport,
 )
 from toprung.tuning.spec import SweepSpec
 
@@ -247,6 +249,12 @@ class Service:
     def schema(self) -> Op[dict[str, Any]]:
         reply = yield from self._exchange.call(Request("GET", "/v1/schema"))
         return reply.parse(_OBJECT)
+
+    def usage(self, since: datetime | None, until: datetime | None) -> Op[UsageReport]:
+        period = {"since": since, "until": until}
+        params = {name: at.astimezone(UTC).isoformat() for name, at in period.items() if at is not None}
+        reply = yield from self._exchange.call(Request("GET", "/v1/usage", params))
+        return reply.parse(UsageReport)
 
     def version(self) -> Op[dict[str, str]]:
         reply = yield from self._exchange.call(Request("GET", "/v1/version"))

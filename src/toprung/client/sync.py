@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -18,7 +19,7 @@ from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
 from toprung.tuning.garbage import CleanUp, Files
-from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial
+from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial, UsageReport
 
 
 class Client:
@@ -150,6 +151,15 @@ class Client:
             What has gone or would go, by kind, and what could not be removed.
         """
         return self._driver.run(self._service.gc(dry_run, older_than_s))
+
+    def usage(self, *, since: datetime | None = None, until: datetime | None = None) -> UsageReport:
+        """What the sweeps that were started in a period have used so far, by owner: trials, steps, GPU-hours, cost.
+
+        Args:
+            since: the period's first moment; without a zone it is local time. Default: from the beginning.
+            until: the first moment after it. Default: now.
+        """
+        return self._driver.run(self._service.usage(since, until))
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the spec."""

@@ -266,6 +266,23 @@ def test_cloning_a_sweep(served: Served) -> None:
     assert (made.spec.budget.trials, made.spec.search.seed, made.num_trials) == (7, 3, 7)
 
 
+def test_usage(served: Served) -> None:
+    done = run("usage")
+    assert done.out.split()[:5] == ["owner", "sweeps", "trials", "steps", "GPU-hours"]
+    assert done.out.split()[5] == "–"
+    assert run("usage", "--json").json["items"][0]["sweeps"] == 2, "the one that waits has used nothing"
+    assert run("usage", "--since", "2100-01-01").err == "No sweeps were started then.\n"
+    assert run("usage", "--since", "soon").code == 2
+
+
+def test_what_waits_says_where(served: Served) -> None:
+    assert "is next in the queue, expected to start now" in run("show", "waiting").out
+
+
+def test_what_failed_says_what_to_do(served: Served) -> None:
+    assert "after a fix: toprung retry digits-cnn --failed --code DIR" in run("show", "digits-cnn").out
+
+
 def test_cancel(served: Served) -> None:
     assert run("cancel", "waiting").out == "waiting is cancelled.\n"
     assert "is being cancelled: 1 trial to stop" in run("cancel", "still-going").out

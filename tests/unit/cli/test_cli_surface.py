@@ -25,6 +25,7 @@ COMMANDS = {
     "down": set(),
     "status": set(),
     "version": set(),
+    "usage": {"--since", "--until"},
     "token create": {"--owner", "--scope"},
     "token list": set(),
     "token revoke": {"TOKEN"},

@@ -16,7 +16,7 @@ from toprung.client import AsyncClient, AsyncSweepHandle, AsyncTrialHandle, Clie
 from toprung.client.ignore import ALWAYS_IGNORED
 
 NAMES = {
-    Client: "close create_token events gc revoke_token schema submit sweep sweeps tokens url validate version",
+    Client: "close create_token events gc revoke_token schema submit sweep sweeps tokens url usage validate version",
     SweepHandle: (
         "best best_trials cancel clone decisions delete edit enqueue events extend files id name pause record refresh "
         "resume retry state trial trials wait"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from toprung.tuning.orders import Orders, TrialRequest
 from toprung.tuning.records import Batch, CheckpointRef, Failure, FailureKind, SweepState, TrialState, utc_now
 from toprung.tuning.run.ledger import KEPT_CHECKPOINTS, Ledger
 from toprung.tuning.run.verdict import SURE_AFTER
@@ -294,3 +297,153 @@ def test_a_trial_lost_while_it_paused_is_live_again() -> None:
     book.lost_attempt(0, "attempt 1 failed")
 
     assert (book[0].state, book.num_live) == (TrialState.PENDING, 1)
+
+
+class TestWhatIsUsed:
+    def test_gpu_hours_cost_what_they_cost_where_they_are_used(self) -> None:
+        clock = Clock()
+        book = ledger(clock, resources={"gpu": 0.5})
+        book.agenda.direct(Orders(spec=book.spec, revision=1, prices={"A100": 4.0, "any": 1.0}))
+        for number, kind in enumerate(["A100", "T4"]):
+            book.open(number, {}, {}, 0)
+            book.started(number)
+            clock.now += 3600
+            book.reported(number, 1, {"loss": 0.5}, 1.0, utc_now(), "here", kind)
+            clock.now += 1800
+            book.ended(number, TrialState.COMPLETED)
+        assert [(book[n].gpu_hours, book[n].cost) for n in range(2)] == [(0.75, 3.0), (0.75, 0.75)]
+        assert book.gpu_hours == 1.5
+
+    def test_money_ends_a_sweep_and_what_an_earlier_runner_spent_counts(self) -> None:
+        clock = Clock()
+        budget = {"trials": 100, "cost": 8.0}
+        before = ledger(clock, resources={"gpu": 1}, budget=budget)
+        before.agenda.direct(Orders(spec=before.spec, revision=1, prices={"any": 2.0}))
+        before.open(0, {}, {}, 0)
+        before.started(0)
+        clock.now += 3 * 3600
+        before.ended(0, TrialState.COMPLETED)
+        before.check_budget()
+        assert before.stop_reason is None
+        assert [(m.budget, m.percent, m.used) for m in take(before)[0].milestones] == [("cost", 50, 6.0)]
+
+        after = ledger(clock, resources={"gpu": 1}, budget=budget)
+        after.agenda.direct(Orders(spec=after.spec, revision=1, prices={"any": 2.0}))
+        after.take_up(list(before), elapsed_s=0.0)
+        after.open(1, {}, {}, 0)
+        after.started(1)
+        clock.now += 3600
+        after.check_budget()
+        assert after.stop_reason == "the budget of 8 for GPU-hours is used up"
+        assert [m.percent for m in take(after)[0].milestones] == [50, 80, 100]
+
+    def test_steps_count_once_however_often_they_are_done(self) -> None:
+        book = ledger(budget={"steps": 6})
+        book.open(0, {}, {}, 0)
+        for steps in ([1, 2, 3], [2, 3, 4]):  # the second attempt goes on from its first checkpoint
+            book.started(0)
+            for step in steps:
+                report(book, 0, step, 0.5)
+            book.lost_attempt(0, "it died")
+        book.check_budget()
+        assert book.stop_reason is None
+        book.started(0)
+        for step in (5, 6):
+            report(book, 0, step, 0.5)
+        book.check_budget()
+        assert book.stop_reason == "the budget of 6 steps is used up"
+
+
+class TestAttemptsThatFail:
+    def test_lost_machines_do_not_count(self) -> None:
+        book = ledger(failures={"max_retries": 1})
+        book.open(0, {}, {}, 0)
+        for kind, again in (
+            (FailureKind.NODE_LOST, True),
+            (FailureKind.USER_ERROR, True),
+            (FailureKind.PREEMPTED, True),
+            (FailureKind.TIMEOUT, False),
+        ):
+            book.started(0)
+            assert book.failed_attempt(0, Failure(kind=kind, message="no")) is again
+        assert (book[0].attempt, book[0].num_failures) == (4, 1)
+
+    def test_what_is_silent_or_takes_too_long_is_overdue(self) -> None:
+        clock = Clock()
+        book = ledger(clock, failures={"report_timeout_s": 10, "trial_timeout_s": 25})
+        for number in range(2):
+            book.open(number, {}, {}, 0)
+            book.started(number)
+        clock.now = 9
+        report(book, 0, 1, 0.5)
+        clock.now = 11
+        assert [(number, final) for number, _, final in book.overdue()] == [(1, False)]
+        book.ended(1, TrialState.FAILED, failure=Failure(kind=FailureKind.TIMEOUT, message="no"))
+        for clock.now in (18, 25):
+            report(book, 0, 2, 0.5)
+        assert [(number, final) for number, _, final in book.overdue()] == [(0, True)]
+
+
+class TestWhatIsAskedFor:
+    def test_requests_come_on_top_and_are_answered_once(self) -> None:
+        book = ledger(budget={"trials": 2})
+        wanted = [TrialRequest(id=7, params={"x": 0.1}), TrialRequest(id=9, params={"x": 0.2}, retry_of=0)]
+        book.agenda.direct(Orders(spec=book.spec, revision=3, requests=wanted))
+        book.open(0, {}, {}, 0)
+        book.open(1, {}, {}, 0, book.agenda.next_request())
+        assert book.agenda.next_request() == wanted[1]
+        assert book.agenda.proposals_left(book.num_trials) == 1
+
+        after = ledger(budget={"trials": 2})
+        after.agenda.direct(book.agenda.orders)
+        after.take_up(list(book), elapsed_s=0.0)
+        assert after.agenda.next_request() == wanted[1], "another runner knows what was answered"
+        after.open(2, {}, {}, 0, wanted[1])
+        assert (after[2].request_id, after[2].retry_of) == (9, 0)
+        assert after.agenda.next_request() is None
+
+    def test_what_comes_after_the_end_was_decided_is_left_to_another_runner(self) -> None:
+        book = ledger()
+        book.agenda.direct(Orders(spec=book.spec, revision=3))
+        book.stop("enough")
+        book.agenda.direct(Orders(spec=book.spec, revision=4))
+        assert book.agenda.served == 3
+
+    def test_trials_that_make_room_are_no_longer_live(self) -> None:
+        book = ledger()
+        book.agenda.direct(Orders(spec=book.spec, revision=1, share=1, preempt=True))
+        for number in range(2):
+            book.open(number, {}, {}, 0)
+            book.started(number)
+        assert book.must_shrink
+        book.made_room(1)
+        assert (book.must_shrink, book.num_live, list(book.displaced)) == (False, 1, [1])
+        assert (book[1].state, book[1].reason) == (TrialState.PENDING, "made room for another sweep")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["completed", "pruned", "failed"]), st.integers(0, 5)), max_size=12), st.data()
+)
+def test_patience_goes_on_in_another_runner(ends: list[tuple[str, int]], data: st.DataObject) -> None:
+    """However a sweep is cut, the same end is the one that exhausts the patience."""
+    spec: dict[str, Any] = {"stop_when": {"no_improvement_trials": 3}, "search": {"algorithm": "random"}}
+    cut = data.draw(st.integers(0, len(ends)))
+    whole, first = ledger(**spec), ledger(**spec)
+    failure = Failure(kind=FailureKind.NODE_LOST, message="no")
+
+    def end(book: Ledger, number: int) -> None:
+        state, loss = ends[number]
+        book.open(number, {}, {}, 0)
+        book.started(number)
+        report(book, number, 1, float(loss))
+        book.ended(number, TrialState(state), failure=failure if state == "failed" else None)
+
+    for number in range(len(ends)):
+        end(whole, number)
+    for number in range(cut):
+        end(first, number)
+    second = ledger(**spec)
+    second.take_up(list(first), elapsed_s=0.0)
+    for number in range(cut, len(ends)):
+        end(second, number)
+    assert whole.stop_reason == (first.stop_reason or second.stop_reason)

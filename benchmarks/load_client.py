@@ -11,7 +11,6 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -21,7 +20,7 @@ STAY_S = 10.0
 """A restless watcher leaves after so long, on average, and comes back at once."""
 
 _ID = re.compile(rb"^id: (\d+)$", re.MULTILINE)
-_MIX = ("sweep",) * 6 + ("sweeps",) * 4 + ("trials",) * 2 + ("trials by value",) * 2 + ("best", "decisions", "results") * 2
+_MIX = ("sweep",) * 6 + ("sweeps",) * 4 + ("trials", "trials by value", "best", "decisions", "results") * 2
 """What is read. Of the sweep and of the list, which have an ETag, every other read is with If-None-Match."""
 
 
@@ -172,8 +171,8 @@ class Load:
                 body = b"".join([piece async for piece in connection.body(answer)])
         except (OSError, EOFError) as error:  # a TimeoutError is an OSError
             self.seen.errors.append(f"{path}: {error!r}")
-            with suppress(AttributeError):
-                connection.close()  # type: ignore[union-attr]
+            if connection is not None:
+                connection.close()
             return
         self._free.append(connection)
         self.seen.read_s.append(time.monotonic() - due)

@@ -2,8 +2,8 @@
 
 One service, sweeps of the same trials one after the other, alternately with and without load. A trial has up to 27
 steps, each with some 10 ms of matrix products on one core and a wait of 40 ms, as for an accelerator, and ASHA (grace
-period 3, reduction factor 3) stops it at 3 or 9 (`trainables/steps.py`); two at a time, on two CPUs that service, trials
-and load share. A trial counts when its end is committed to the store.
+period 3, reduction factor 3) stops it at 3 or 9 (`trainables/steps.py`); two at a time, on two CPUs that service,
+trials and load share. A trial counts when its end is committed to the store.
 
 The load: 200 streams of the sweep's events from its first event to its last. A quarter of the watchers are restless:
 they leave after ten seconds on average, in the middle of whatever comes, and go on by Last-Event-ID. And 50 reads a
@@ -12,7 +12,6 @@ decisions, a trial's results, the first two also with If-None-Match.
 
     without load, with load
         trials_per_s         between the first and the last end of a trial
-        results_per_s        the same for its results
         *_cpu                cores that a part of the service took: the HTTP replica, Serve's proxy, the controller
     with load
         clients_cpu          cores that the load itself took
@@ -21,9 +20,9 @@ decisions, a trial's results, the first two also with If-None-Match.
         replica_mb           its resident memory before, at most under load, and after
         returns              streams that were taken up again
 
-Summary: `errors` (answers other than 200, 204, 304; connections that broke; streams that ended early), `events_lost` and
-`events_repeated` (over all watchers, against the store's list after the sweep's end), `trials_per_s_ratio_under_load`
-(median of the rounds' ratios) and medians of the above.
+Summary: `errors` (answers other than 200, 204, 304; connections that broke; streams that ended early), `events_lost`
+and `events_repeated` (over all watchers, against the store's list after the sweep's end),
+`trials_per_s_ratio_under_load` (median of the rounds' ratios) and medians of the above.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ from toprung.serve.store import Store
 from toprung.tuning.records import Event, TrialState
 
 WITHOUT, WITH = "without load", "with load"
-PARTS = {"replica": "ServeReplica", "proxy": "ProxyActor", "controller": "ControllerActor", "runner": "RunnerActor"}
+PARTS = {"replica": "ServeReplica", "proxy": "ProxyActor", "controller": "::ControllerActor"}
 SWEEP_S = 150
 
 
@@ -60,8 +59,8 @@ class Size:
     trials: int
 
 
-QUICK = Size(rounds=1, trials=40)
-FULL = Size(rounds=4, trials=100)
+QUICK = Size(rounds=1, trials=25)
+FULL = Size(rounds=3, trials=60)
 
 
 def spec(trials: int, wait_ms: int) -> dict[str, Any]:
@@ -108,12 +107,10 @@ class Bench:
         events = self._events(sweep_id)
         lost, repeated = compared(seen.watched, [event.id for event in events])
         ends = [event.at.timestamp() for event in events if is_end(event)]
-        results = [event.at.timestamp() for event in events if event.type == "trial.results"]
         if len(ends) != trials:
             sys.exit(f"the sweep ended with {len(ends)} of {trials} trials")
         measures = {
             "trials_per_s": rate(ends),
-            "results_per_s": rate(results),
             **{f"{part}_cpu": cores for part, cores in used.items()},
             "events_lost": lost,
             "events_repeated": repeated,

@@ -1,4 +1,4 @@
-"""A trainable with the rhythm of a training on an accelerator: some work for the processor, then a wait, in each step."""
+"""A trainable with the rhythm of a training on an accelerator: each step works a little, then waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ray import tune
 
 
 def train(config: dict[str, Any]) -> None:
-    """`max_t` steps, each of `products` matrix products (about 0.1 ms each) and `wait_ms` without work.
+    """`max_t` steps, each of `products` matrix products (0.2 ms each) and `wait_ms` without work.
 
     The loss falls with the step, the faster the nearer `lr` is to 0.01.
     """

@@ -38,9 +38,10 @@ async def watch(feed: Feed, sweep_id: str, stays: random.Random) -> list[int]:
         left = stays.randint(2, 4)  # the first piece holds no events
         async with feed.watched():
             async for piece in stream.body_iterator:
-                lines = bytes(piece).splitlines()
+                assert isinstance(piece, bytes)
+                lines = piece.splitlines()
                 seen.extend(int(line.removeprefix(b"id: ")) for line in lines if line.startswith(b"id: "))
-                ended = b'"state":"succeeded"' in bytes(piece)
+                ended = b'"state":"succeeded"' in piece
                 left -= 1
                 if ended or not left:
                     break

@@ -104,7 +104,7 @@ def ray_token(folder: Path) -> dict[str, str]:
 
 
 def run_toprung(size: Size) -> dict[str, Any]:
-    with toprung_service.started() as (url, process), Client(url) as client:
+    with toprung_service.started() as (url, process, _), Client(url) as client:
         sweeps = []
         for trials in size.of(TOPRUNG):
             sweeps.append(toprung_service.sweep(client, process, "one_report", trials))

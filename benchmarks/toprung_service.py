@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -79,15 +79,15 @@ def runner_of(service: psutil.Process) -> psutil.Process | None:
     return None
 
 
-def settle(service: psutil.Process) -> None:
-    """Waits until the service is idle: it prepares for the next sweep."""
+def settle(service: psutil.Process, cores: float = 0.15) -> None:
+    """Waits until the service takes less than so many cores: it prepares for the next sweep."""
     deadline = time.monotonic() + SETTLE_S
     time.sleep(3)
     while time.monotonic() < deadline:
         before = cpu_of(service)
         time.sleep(2)
         after = cpu_of(service)
-        if sum(used - before.get(pid, 0.0) for pid, used in after.items()) < 0.3:
+        if sum(used - before.get(pid, 0.0) for pid, used in after.items()) < 2 * cores:
             return
 
 
@@ -100,9 +100,15 @@ def cpu_of(service: psutil.Process) -> dict[int, float]:
     return used
 
 
+class Started(NamedTuple):
+    url: str
+    process: psutil.Process
+    home: Path
+
+
 @contextmanager
-def started() -> Iterator[tuple[str, psutil.Process]]:
-    """`toprung up` in a home of its own, gone afterwards. Yields its URL and its process."""
+def started() -> Iterator[Started]:
+    """`toprung up` in a home of its own, gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with socket.socket() as probe:
@@ -112,7 +118,7 @@ def started() -> Iterator[tuple[str, psutil.Process]]:
         with (home / "service.log").open("wb") as log:
             process = psutil.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            yield wait_for_url(home, process), process
+            yield Started(wait_for_url(home, process), process, home)
         finally:
             stop(process)
 

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 
 from starlette.responses import StreamingResponse
@@ -122,10 +122,9 @@ def _joined(frames: list[Frame], sweep_id: str | None) -> tuple[bytes, bool]:
 
 
 async def _until(news: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(news.wait(), timeout_s)
-    except TimeoutError:
-        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):  # unlike wait_for it makes no task
+            await news.wait()
 
 
 def has_ended(trial: Trial, attempt: int) -> bool:

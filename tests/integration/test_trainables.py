@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.integration.conftest import Submit, until
 from toprung.tuning.records import Action, FailureKind, SweepState, TrialState
@@ -287,13 +286,3 @@ def test_a_trainable_that_is_not_there(submit: Submit) -> None:
     assert sweep.state is SweepState.FAILED
     assert "trainables:nowhere" in (sweep.record.reason or "")
     assert "has no attribute 'nowhere'" in (sweep.record.reason or "")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-def test_two_trials_share_a_gpu(submit: Submit) -> None:
-    sweep = submit("on_a_gpu", resources={"cpu": 1, "gpu": 0.5}, budget={"trials": 4})
-
-    assert sweep.state is SweepState.SUCCEEDED, sweep.record.reason
-    assert {(t.record.metrics["loss"], t.record.metrics["devices"]) for t in sweep.trials()} == {(8.0, 1)}
-    assert sweep.record.gpu_hours > 0

@@ -204,6 +204,27 @@ def on_a_gpu(config: dict[str, Any]) -> None:
     tune.report({"loss": float(weights.sum()), "devices": torch.cuda.device_count()})
 
 
+def endless_on_a_gpu(config: dict[str, Any]) -> None:
+    import torch  # noqa: PLC0415
+
+    weights = torch.zeros(1024, 1024, device="cuda")
+    for step in itertools.count(1):
+        weights = torch.tanh(weights @ weights / 1024 + 0.1)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
+            report = {"loss": float(weights.mean()) / step}
+            tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+        time.sleep(0.2)
+
+
+def too_large_for_a_gpu(config: dict[str, Any]) -> None:
+    import torch  # noqa: PLC0415
+
+    held = []
+    while True:
+        held.append(torch.zeros(2**33, dtype=torch.uint8, device="cuda"))
+
+
 def holds_on(config: dict[str, Any]) -> None:
     """Trains until the file that the environment names is there; a step and a checkpoint each tenth of a second."""
     start, checkpoint = 0, tune.get_checkpoint()

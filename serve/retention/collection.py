@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from toprung.errors import NotFound
+from toprung.errors import Conflict, NotFound
 from toprung.serve.home import Home
 from toprung.serve.retention.files import SweepFolders, Tally, checkpoints_in, measured, remove
 from toprung.serve.store import KnownSweep, Store
@@ -54,7 +54,7 @@ def _remove(store: Store, kind: FileKind, path: Path) -> None:
     if kind is FileKind.OLD_CHECKPOINTS:
         try:
             store.retention.forget_checkpoints(path.name)
-        except NotFound:  # deleted just now, and removed by those who do that
+        except (NotFound, Conflict):  # deleted just now, and removed by those who do that; or extended, and needed
             return
     remove(path)
 
@@ -92,11 +92,19 @@ def _unused(packages: Collection[Path], sweeps: Collection[KnownSweep], now: flo
 def _lost(store: Store, folder: Path, sweep_id: str) -> Garbage:
     """Left by a runner that was killed before it had removed them, or had told of them."""
     found = list(checkpoints_in(folder))
-    if not found:
+    # one that was extended has a runner again, which has saved what it has not told of yet
+    if not found or not _is_over(store, sweep_id):
         return
     # by the ends of their paths: the home may have been moved
     named = {tuple(reference.path.split("/")[-2:]) for reference in store.retention.named_checkpoints(sweep_id)}
     yield from ((FileKind.LOST_CHECKPOINTS, path) for path in found if path.parts[-2:] not in named)
+
+
+def _is_over(store: Store, sweep_id: str) -> bool:
+    try:
+        return store.get_sweep(sweep_id).state.finished
+    except NotFound:
+        return False
 
 
 def _is_old(sweep: KnownSweep, now: float, older_than_s: float | None) -> bool:

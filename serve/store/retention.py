@@ -86,10 +86,12 @@ class Retention:
 
         Raises:
             NotFound: there is no such sweep.
+            Conflict: it is not finished: trials that go on need theirs.
         """
         with self._database.write() as connection:
             sweep = get(connection, sweep_id)
-            assert sweep.state.finished, "trials that go on need theirs"
+            if not sweep.state.finished:
+                raise Conflict(f"Sweep {sweep.name} is {sweep.state}; its trials need their checkpoints.")
             of_sweep = (trials.c.sweep_id == sweep.id) & trials.c.checkpoint.is_not(None)
             connection.execute(update(trials).where(of_sweep).values(checkpoint=None))
 

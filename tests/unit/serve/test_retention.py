@@ -377,3 +377,18 @@ def test_code_stays_while_its_submission_may_be_on_its_way(place: tuple[Store, H
     Remover(store, home).step()
 
     assert [*tree(home)] == [f"packages/{SHA[0]}.zip"]
+
+
+def test_an_ended_sweep_that_goes_on_meanwhile_keeps_its_checkpoints(
+    place: tuple[Store, Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was over when the clean-up looked at the store, and is extended before the files go."""
+    store, home = place
+    made = make_sweep(store, home, FULL)
+    fresh = put(home.runs / made.sweep.id / "000099" / "checkpoint_000000" / "state.pt")
+    seen = store.retention.known_sweeps()
+    monkeypatch.setattr(type(store.retention), "known_sweeps", lambda self: seen)
+    store.extend_sweep(made.sweep.id, {"trials": 1_000})
+    for older_than_s in (None, 0.0):
+        clean_up(store, home, dry_run=False, older_than_s=older_than_s, now=time.time() + 10)
+        assert fresh.exists()

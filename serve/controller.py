@@ -172,7 +172,7 @@ class Controller:
         self._watched[sweep.id] = _Watched(actor, actor.outcome.remote(), orders)
 
     def _orders(self, sweep: Sweep) -> Orders:
-        requests, stopping = self._store.orders(sweep.id)
+        requests, stopping = self._store.edits.orders(sweep.id)
         return Orders(
             spec=sweep.spec,
             revision=sweep.revision,

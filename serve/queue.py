@@ -13,7 +13,7 @@ MAX_RUNNING = 8
 
 
 def with_places(sweeps: Iterable[Sweep], unfinished: Sequence[Sweep], now: datetime) -> list[Sweep]:
-    """The sweeps, those that are queued with their places.
+    """The sweeps, those that have to wait with their places; one that can start is about to.
 
     Args:
         sweeps: any.
@@ -22,14 +22,19 @@ def with_places(sweeps: Iterable[Sweep], unfinished: Sequence[Sweep], now: datet
     """
     running = [sweep for sweep in unfinished if sweep.state is SweepState.RUNNING]
     queued = [sweep.id for sweep in unfinished if sweep.state is SweepState.QUEUED]
-    free = MAX_RUNNING - len(running)
-    ends = [*[0.0] * free, *sorted(_left_s(sweep, now) for sweep in running)]
+    waiting = queued[max(0, MAX_RUNNING - len(running)) :]
+    ends = sorted(_left_s(sweep, now) for sweep in running)
     places = {}
-    for position, sweep_id in enumerate(queued, 1):
+    for position, sweep_id in enumerate(waiting, 1):
         wait_s = ends[position - 1] if position <= len(ends) else math.inf
-        at = now + timedelta(seconds=wait_s) if math.isfinite(wait_s) else None
+        at = _full_minute(now + timedelta(seconds=wait_s)) if math.isfinite(wait_s) else None
         places[sweep_id] = QueuePlace(position=position, expected_start_at=at)
     return [sweep.model_copy(update={"queue": places[sweep.id]}) if sweep.id in places else sweep for sweep in sweeps]
+
+
+def _full_minute(at: datetime) -> datetime:
+    """The next one: a guess that changes each time that it is looked at would look exact, and no ETag would hold."""
+    return at.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def _left_s(sweep: Sweep, now: datetime) -> float:

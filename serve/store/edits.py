@@ -21,7 +21,89 @@ from toprung.tuning.spec import SweepSpec
 from toprung.tuning.spec.edit import edited, point
 
 
-def edit(connection: Connection, sweep: Sweep, patch: Mapping[str, Any], revision: int | None) -> Sweep:
+class Edits:
+    """The part of a store that changes sweeps which are there. Errors are those of `Store`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def edit(self, sweep_id: str, patch: Mapping[str, Any], *, revision: int | None = None) -> Sweep:
+        """Change budget, concurrency, priority or weight of a sweep that has not ended.
+
+        Args:
+            sweep_id: the sweep's id.
+            patch: a merge patch (RFC 7396) of its spec.
+            revision: the one that the caller has seen.
+
+        Raises:
+            NotFound: there is no such sweep.
+            Conflict: it is finished.
+            PreconditionFailed: it has another revision.
+            InvalidSpec: the patch changes other fields, or leaves a spec with problems.
+        """
+        with self._database.write() as connection:
+            return _edit(connection, sweeps.get(connection, sweep_id), patch, revision)
+
+    def extend(self, sweep_id: str, budget: Mapping[str, Any]) -> Sweep:
+        """Give a sweep another budget, a merge patch of its present one; one that is finished is queued again.
+
+        A target that it has reached is lifted.
+
+        Raises:
+            NotFound: there is no such sweep.
+            InvalidSpec: the budget has problems, or leaves a finished sweep nothing to do.
+        """
+        with self._database.write() as connection:
+            return _extend(self._database, connection, sweeps.get(connection, sweep_id), budget)
+
+    def request_trial(self, sweep_id: str, config: Mapping[str, Any], *, idempotency_key: str | None = None) -> Sweep:
+        """Ask for a trial of a configuration made by hand, on top of the budget; a finished sweep is queued again.
+
+        Args:
+            sweep_id: the sweep's id.
+            config: nested as `parameters`; what it leaves out is drawn at random.
+            idempotency_key: the same key again changes nothing.
+
+        Raises:
+            NotFound: there is no such sweep.
+            InvalidSpec: the configuration is none of the sweep's space.
+        """
+        with self._database.write() as connection:
+            sweep = sweeps.get(connection, sweep_id)
+            return _request_trial(self._database, connection, sweep, config, idempotency_key)
+
+    def retry(self, sweep_id: str, numbers: Collection[int] | None = None, *, code: str | None = None) -> Sweep:
+        """Ask for further trials of the same configurations, on top of the budget; a finished sweep is queued again.
+
+        Args:
+            sweep_id: the sweep's id.
+            numbers: of the trials; None: all failed ones that were not tried again yet.
+            code: the package that the sweep has from now on, `sha256:…`; None: that which it has.
+
+        Raises:
+            NotFound: there is no such sweep or trial.
+            Conflict: no trial has failed; one of them is not over; the sweep is running and gets other code.
+        """
+        with self._database.write() as connection:
+            return _retry(self._database, connection, sweeps.get(connection, sweep_id), numbers, code)
+
+    def stop_trial(self, sweep_id: str, number: int) -> Trial:
+        """Cancel a trial; one of a running sweep ends a little later.
+
+        Raises:
+            NotFound: there is no such sweep or trial.
+            Conflict: the trial is finished.
+        """
+        with self._database.write() as connection:
+            return _stop_trial(self._database, connection, sweeps.get(connection, sweep_id), number)
+
+    def orders(self, sweep_id: str) -> tuple[list[TrialRequest], list[int]]:
+        """What was asked of a sweep: all requests for trials, and the numbers of trials that are to end."""
+        with self._database.read() as connection:
+            return _orders(connection, sweep_id)
+
+
+def _edit(connection: Connection, sweep: Sweep, patch: Mapping[str, Any], revision: int | None) -> Sweep:
     if revision is not None and revision != sweep.revision:
         raise PreconditionFailed(
             f"Sweep {sweep.name} was changed in the meantime (revision {sweep.revision}, not {revision}). "
@@ -37,7 +119,7 @@ def edit(connection: Connection, sweep: Sweep, patch: Mapping[str, Any], revisio
     return sweep if spec == sweep.spec else _save(connection, sweep, spec, edited=dict(patch))
 
 
-def extend(database: Database, connection: Connection, sweep: Sweep, budget: Mapping[str, Any]) -> Sweep:
+def _extend(database: Database, connection: Connection, sweep: Sweep, budget: Mapping[str, Any]) -> Sweep:
     spec = edited(sweep.spec, {"budget": dict(budget)})
     if spec == sweep.spec and not sweep.state.finished:
         return sweep
@@ -47,7 +129,7 @@ def extend(database: Database, connection: Connection, sweep: Sweep, budget: Map
     return _queue(database, connection, changed)
 
 
-def request_trial(
+def _request_trial(
     database: Database, connection: Connection, sweep: Sweep, config: Mapping[str, Any], key: str | None
 ) -> Sweep:
     if key is not None and _is_known(connection, sweep.id, key):
@@ -55,7 +137,7 @@ def request_trial(
     return _request(database, connection, sweep, [{"params": to_text(point(sweep.spec, config)), "key": key}], None)
 
 
-def retry(
+def _retry(
     database: Database, connection: Connection, sweep: Sweep, numbers: Collection[int] | None, code: str | None
 ) -> Sweep:
     if code is not None and sweep.state is SweepState.RUNNING:
@@ -68,7 +150,7 @@ def retry(
     return _request(database, connection, sweep, rows, code)
 
 
-def stop_trial(database: Database, connection: Connection, sweep: Sweep, number: int) -> Trial:
+def _stop_trial(database: Database, connection: Connection, sweep: Sweep, number: int) -> Trial:
     trial = trials.get(connection, sweep.id, number)
     if trial.state.finished:
         raise Conflict(f"Trial {number} of {sweep.name} is over: it is {trial.state}.", state=trial.state)
@@ -82,7 +164,7 @@ def stop_trial(database: Database, connection: Connection, sweep: Sweep, number:
     return trials.get(connection, sweep.id, number)
 
 
-def orders(connection: Connection, sweep_id: str) -> tuple[list[TrialRequest], list[int]]:
+def _orders(connection: Connection, sweep_id: str) -> tuple[list[TrialRequest], list[int]]:
     """What was asked of a sweep: all requests for trials, and the numbers of those that are to end."""
     query = select(trial_requests).where(trial_requests.c.sweep_id == sweep_id).order_by(trial_requests.c.id)
     requests = [request_of(row) for row in connection.execute(query)]

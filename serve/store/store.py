@@ -6,7 +6,7 @@ on the same database. docs/store.md tells the tables and the rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,6 @@ from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
 from toprung.serve.store.tables import cursors
 from toprung.serve.store.trials import TrialOrder
-from toprung.tuning.orders import TrialRequest
 from toprung.tuning.past import Past
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import (
@@ -37,9 +36,6 @@ from toprung.tuning.records import (
     Usage,
 )
 from toprung.tuning.spec import SweepSpec
-
-_INT64 = 2**63 - 2
-"""The largest number that callers may name: they come from URLs, and databases refuse larger ones (one is added)."""
 
 
 class Store:
@@ -59,6 +55,8 @@ class Store:
         self._database = Database(url)
         self.retention = retention.Retention(self._database)
         """What cleaning up needs."""
+        self.edits = edits.Edits(self._database)
+        """What users change of sweeps that are there."""
         try:
             migrate(self._database)
         except BaseException:
@@ -191,81 +189,6 @@ class Store:
         with self._database.write() as connection:
             return sweeps.resume(self._database, connection, sweeps.get(connection, sweep_id))
 
-    def edit_sweep(self, sweep_id: str, patch: Mapping[str, Any], *, revision: int | None = None) -> Sweep:
-        """Change budget, concurrency, priority or weight of a sweep that has not ended.
-
-        Args:
-            sweep_id: the sweep's id.
-            patch: a merge patch (RFC 7396) of its spec.
-            revision: the one that the caller has seen.
-
-        Raises:
-            NotFound: there is no such sweep.
-            Conflict: it is finished.
-            PreconditionFailed: it has another revision.
-            InvalidSpec: the patch changes other fields, or leaves a spec with problems.
-        """
-        with self._database.write() as connection:
-            return edits.edit(connection, sweeps.get(connection, sweep_id), patch, revision)
-
-    def extend_sweep(self, sweep_id: str, budget: Mapping[str, Any]) -> Sweep:
-        """Give a sweep another budget, a merge patch of its present one; one that is finished is queued again.
-
-        A target that it has reached is lifted.
-
-        Raises:
-            NotFound: there is no such sweep.
-            InvalidSpec: the budget has problems, or leaves a finished sweep nothing to do.
-        """
-        with self._database.write() as connection:
-            return edits.extend(self._database, connection, sweeps.get(connection, sweep_id), budget)
-
-    def request_trial(self, sweep_id: str, config: Mapping[str, Any], *, idempotency_key: str | None = None) -> Sweep:
-        """Ask for a trial of a configuration made by hand, on top of the budget; a finished sweep is queued again.
-
-        Args:
-            sweep_id: the sweep's id.
-            config: nested as `parameters`; what it leaves out is drawn at random.
-            idempotency_key: the same key again changes nothing.
-
-        Raises:
-            NotFound: there is no such sweep.
-            InvalidSpec: the configuration is none of the sweep's space.
-        """
-        with self._database.write() as connection:
-            sweep = sweeps.get(connection, sweep_id)
-            return edits.request_trial(self._database, connection, sweep, config, idempotency_key)
-
-    def retry_trials(self, sweep_id: str, numbers: Collection[int] | None = None, *, code: str | None = None) -> Sweep:
-        """Ask for further trials of the same configurations, on top of the budget; a finished sweep is queued again.
-
-        Args:
-            sweep_id: the sweep's id.
-            numbers: of the trials; None: all failed ones that were not tried again yet.
-            code: the package that the sweep has from now on, `sha256:…`; None: that which it has.
-
-        Raises:
-            NotFound: there is no such sweep or trial.
-            Conflict: no trial has failed; one of them is not over; the sweep is running and gets other code.
-        """
-        with self._database.write() as connection:
-            return edits.retry(self._database, connection, sweeps.get(connection, sweep_id), numbers, code)
-
-    def stop_trial(self, sweep_id: str, number: int) -> Trial:
-        """Cancel a trial; one of a running sweep ends a little later.
-
-        Raises:
-            NotFound: there is no such sweep or trial.
-            Conflict: the trial is finished.
-        """
-        with self._database.write() as connection:
-            return edits.stop_trial(self._database, connection, sweeps.get(connection, sweep_id), min(number, _INT64))
-
-    def orders(self, sweep_id: str) -> tuple[list[TrialRequest], list[int]]:
-        """What was asked of a sweep: all requests for trials, and the numbers of trials that are to end."""
-        with self._database.read() as connection:
-            return edits.orders(connection, sweep_id)
-
     def delete_sweep(self, id_or_name: str) -> None:
         """Delete a finished sweep: from now on it is not there. `retention.remove_rows` removes its rows.
 
@@ -316,7 +239,7 @@ class Store:
             NotFound: there is no such sweep or trial.
         """
         with self._database.read() as connection:
-            return trials.get(connection, sweep_id, min(number, _INT64))
+            return trials.get(connection, sweep_id, number)
 
     def best_trials(self, sweep_id: str, k: int) -> list[BestTrial]:
         """The `k` best trials that did not fail, best first, each with the reason; of equals the first.
@@ -340,8 +263,8 @@ class Store:
             return trials.results_of(
                 connection,
                 sweep_id,
-                min(number, _INT64),
-                after_step=min(after_step, _INT64),
+                min(number, trials.LARGEST),
+                after_step=min(after_step, trials.LARGEST),
                 limit=_limit(limit),
             )
 
@@ -354,14 +277,14 @@ class Store:
             NotFound: there is no such sweep.
             Malformed: the cursor is none of this listing.
         """
-        wanted = None if number is None else min(number, _INT64)
+        wanted = None if number is None else min(number, trials.LARGEST)
         with self._database.read() as connection:
             return trials.decisions_of(connection, sweep_id, number=wanted, cursor=cursor, limit=_limit(limit))
 
     def events_after(self, event_id: int, *, sweep_id: str | None = None, limit: int = 1_000) -> list[Event]:
         """The events after this one. No later event ever gets a lower id: reading on from the last misses none."""
         with self._database.read() as connection:
-            return events.after(connection, min(event_id, _INT64), sweep_id, _limit(limit))
+            return events.after(connection, min(event_id, trials.LARGEST), sweep_id, _limit(limit))
 
     def last_event_id(self) -> int:
         """The id of the newest event, 0 before the first."""
@@ -381,7 +304,7 @@ class Store:
     def results_after(self, result_id: int, *, sweep_id: str, limit: int) -> list[tuple[int, Result]]:
         """A sweep's results after this one with their ids, in the order of writing."""
         with self._database.read() as connection:
-            return trials.results_after(connection, min(result_id, _INT64), sweep_id, _limit(limit))
+            return trials.results_after(connection, min(result_id, trials.LARGEST), sweep_id, _limit(limit))
 
     def prior_sweep(self, sweep_id: str, steps: Collection[int]) -> PriorSweep:
         """A sweep as a later one learns from it: its trials with their objective at these steps.
@@ -449,4 +372,4 @@ class Store:
 
 def _limit(limit: int) -> int:
     assert limit > 0, "a page has room for one item at least"
-    return min(limit, _INT64)
+    return min(limit, trials.LARGEST)

@@ -19,6 +19,8 @@ from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import Decision, MetricValue, Page, Result, Sweep, Trial, TrialState, utc_now
 
 TrialOrder = Literal["number", "value"]
+LARGEST = 2**63 - 2
+"""The largest number that callers may name: they come from URLs, and databases refuse larger ones (one is added)."""
 
 
 def find(
@@ -45,7 +47,9 @@ def find(
 
 
 def get(connection: Connection, sweep_id: str, number: int) -> Trial:
-    query = select(trials).join(sweeps).where(trials.c.sweep_id == sweep_id, trials.c.number == number, THERE)
+    query = (
+        select(trials).join(sweeps).where(trials.c.sweep_id == sweep_id, trials.c.number == min(number, LARGEST), THERE)
+    )
     row = connection.execute(query).one_or_none()
     if row is None:
         check_sweep(connection, sweep_id)

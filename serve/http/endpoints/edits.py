@@ -85,7 +85,7 @@ IfMatch = Annotated[str | None, Header(description="The ETag with which the swee
 def edit_sweep(context: Context, sweep: OwnSweepId, patch: Patch, if_match: IfMatch = None) -> Response:
     """Change budget, concurrency, priority or weight of a sweep that has not ended; a running one adapts."""
     _check_price(context, sweep, patch.get("budget"))
-    return _answer(context.store.edit_sweep(sweep, patch, revision=_revision(if_match, context, sweep)))
+    return _answer(context.store.edits.edit(sweep, patch, revision=_revision(if_match, context, sweep)))
 
 
 @router.post(
@@ -98,7 +98,7 @@ def edit_sweep(context: Context, sweep: OwnSweepId, patch: Patch, if_match: IfMa
 def extend_sweep(context: Context, sweep: OwnSweepId, extension: Extension) -> Response:
     """Give a sweep a larger budget; one that has ended is queued again, and goes on with all that it knows."""
     _check_price(context, sweep, extension.budget)
-    return _answer(context.store.extend_sweep(sweep, extension.budget), 202)
+    return _answer(context.store.edits.extend(sweep, extension.budget), 202)
 
 
 @router.post(
@@ -112,7 +112,7 @@ def enqueue_trial(
     context: Context, sweep: OwnSweepId, wanted: TrialWanted, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for a trial of a configuration made by hand, on top of the budget; a sweep that has ended goes on."""
-    return _answer(context.store.request_trial(sweep, wanted.config, idempotency_key=idempotency_key), 202)
+    return _answer(context.store.edits.request_trial(sweep, wanted.config, idempotency_key=idempotency_key), 202)
 
 
 @router.post(
@@ -127,7 +127,7 @@ def retry_trials(context: Context, sweep: OwnSweepId, retry: Retry) -> Response:
     if retry.code is not None and context.packages.find(retry.code.removeprefix("sha256:")) is None:
         problem = Problem("/code", "missing_package", f"no package {retry.code[:80]} has been uploaded")
         raise InvalidSpec("the code is not there", problems=[problem])
-    return _answer(context.store.retry_trials(sweep, retry.trials or None, code=retry.code), 202)
+    return _answer(context.store.edits.retry(sweep, retry.trials or None, code=retry.code), 202)
 
 
 @router.post(
@@ -172,7 +172,7 @@ def clone_sweep(
 )
 def stop_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Response:
     """Cancel one trial; a running one ends a little later, with its results and best checkpoint kept."""
-    return record(context.store.stop_trial(sweep, number), 202)
+    return record(context.store.edits.stop_trial(sweep, number), 202)
 
 
 @router.post(
@@ -185,7 +185,7 @@ def stop_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Resp
 )
 def retry_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Response:
     """Try the configuration of an ended trial again, as a further trial on top of the budget."""
-    return _answer(context.store.retry_trials(sweep, [number]), 202)
+    return _answer(context.store.edits.retry(sweep, [number]), 202)
 
 
 def _check_price(context: Context, sweep_id: str, budget: Any) -> None:

@@ -66,7 +66,7 @@ def waiting(place: QueuePlace, now: datetime | None = None) -> str:
     if place.expected_start_at is None:
         return where
     left_s = (place.expected_start_at - (now or datetime.now(UTC))).total_seconds()
-    return f"{where}, expected to start " + (f"in {duration(left_s)}" if left_s > 1 else "now")
+    return f"{where}, expected to start " + (f"in {duration(left_s)}" if left_s > 1 else "any moment")
 
 
 def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[Decision]) -> None:

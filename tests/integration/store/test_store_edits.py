@@ -27,21 +27,21 @@ def finished_sweep(store: Store, *states: TrialState) -> Sweep:
 
 def test_an_edit_counts_and_is_told(store: Store) -> None:
     sweep = new_sweep(store)
-    changed = store.edit_sweep(sweep.id, {"budget": {"trials": 80}, "concurrency": 3, "priority": 5}, revision=1)
+    changed = store.edits.edit(sweep.id, {"budget": {"trials": 80}, "concurrency": 3, "priority": 5}, revision=1)
     assert (changed.revision, changed.num_trials, changed.spec.budget.trials) == (2, 80, 80)
     assert (changed.spec.concurrency, changed.spec.priority) == (3, 5)
     assert changed.spec.parameters == sweep.spec.parameters
     edited = store.events_after(0)[-1]
     assert edited.type == "sweep.edited"
     assert edited.data["edited"] == {"budget": {"trials": 80}, "concurrency": 3, "priority": 5}
-    assert store.edit_sweep(sweep.id, {"concurrency": 3}).revision == 2, "the same again is no change"
+    assert store.edits.edit(sweep.id, {"concurrency": 3}).revision == 2, "the same again is no change"
     with pytest.raises(PreconditionFailed, match="revision 2, not 1"):
-        store.edit_sweep(sweep.id, {"concurrency": 4}, revision=1)
+        store.edits.edit(sweep.id, {"concurrency": 4}, revision=1)
 
 
 def test_higher_priority_goes_first_from_then_on(store: Store) -> None:
     first, second = new_sweep(store, running=False), new_sweep(store, running=False)
-    store.edit_sweep(second.id, {"priority": 1})
+    store.edits.edit(second.id, {"priority": 1})
     assert [s.id for s in store.sweeps_in([SweepState.QUEUED])] == [second.id, first.id]
 
 
@@ -57,7 +57,7 @@ def test_higher_priority_goes_first_from_then_on(store: Store) -> None:
 def test_what_cannot_be_changed_changes_nothing(store: Store, patch: dict[str, Any], pointer: str, code: str) -> None:
     sweep = new_sweep(store)
     with pytest.raises(InvalidSpec) as error:
-        store.edit_sweep(sweep.id, patch)
+        store.edits.edit(sweep.id, patch)
     assert [(p.pointer, p.code) for p in error.value.problems] == [(pointer, code)]
     assert store.get_sweep(sweep.id) == sweep
 
@@ -65,12 +65,12 @@ def test_what_cannot_be_changed_changes_nothing(store: Store, patch: dict[str, A
 def test_an_ended_sweep_is_extended_and_the_time_between_does_not_count(store: Store) -> None:
     sweep = finished_sweep(store, TrialState.COMPLETED, TrialState.CANCELLED)
     with pytest.raises(Conflict, match="toprung extend"):
-        store.edit_sweep(sweep.id, {"budget": {"trials": 9}})
+        store.edits.edit(sweep.id, {"budget": {"trials": 9}})
     with pytest.raises(InvalidSpec) as error:
-        store.extend_sweep(sweep.id, {"trials": 2})
+        store.edits.extend(sweep.id, {"trials": 2})
     assert error.value.problems[0].pointer == "/budget/trials"
 
-    queued = store.extend_sweep(sweep.id, {"trials": 5})
+    queued = store.edits.extend(sweep.id, {"trials": 5})
     assert (queued.state, queued.num_trials, queued.ended_at, queued.reason) == ("queued", 5, None, None)
     again = store.set_sweep_state(sweep.id, SweepState.RUNNING)
     assert again.started_at == sweep.started_at
@@ -81,7 +81,7 @@ def test_an_ended_sweep_is_extended_and_the_time_between_does_not_count(store: S
 def test_a_cancelled_sweep_may_go_on(store: Store) -> None:
     sweep = new_sweep(store, running=False)
     store.request_cancel(sweep.id)
-    queued = store.extend_sweep(sweep.id, {"trials": 60})
+    queued = store.edits.extend(sweep.id, {"trials": 60})
     assert (queued.state, queued.cancel_requested) == ("queued", False)
 
 
@@ -90,12 +90,12 @@ def test_a_target_that_was_reached_is_lifted(store: Store) -> None:
     sweep = new_sweep(store, metric=metric)
     store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 0, state=TrialState.COMPLETED, value=0.5)]))
     store.set_sweep_state(sweep.id, SweepState.SUCCEEDED)
-    assert store.extend_sweep(sweep.id, {"trials": 99}).spec.metric.target is None
+    assert store.edits.extend(sweep.id, {"trials": 99}).spec.metric.target is None
 
 
 def test_what_is_asked_for_while_a_sweep_ends_is_not_lost(store: Store) -> None:
     sweep = new_sweep(store)
-    asked = store.request_trial(sweep.id, {"lr": 0.01})
+    asked = store.edits.request_trial(sweep.id, {"lr": 0.01})
     assert asked.revision == 2
     assert store.set_sweep_state(sweep.id, SweepState.SUCCEEDED, revision=1).state is SweepState.QUEUED
     store.set_sweep_state(sweep.id, SweepState.RUNNING)
@@ -104,57 +104,57 @@ def test_what_is_asked_for_while_a_sweep_ends_is_not_lost(store: Store) -> None:
 
 def test_requests_are_kept_in_order_and_the_same_key_counts_once(store: Store) -> None:
     sweep = new_sweep(store)
-    store.request_trial(sweep.id, {"lr": 0.01}, idempotency_key="k")
-    store.request_trial(sweep.id, {"lr": 0.01}, idempotency_key="k")
-    asked = store.request_trial(sweep.id, {"lr": 0.02})
-    requests, stopping = store.orders(sweep.id)
+    store.edits.request_trial(sweep.id, {"lr": 0.01}, idempotency_key="k")
+    store.edits.request_trial(sweep.id, {"lr": 0.01}, idempotency_key="k")
+    asked = store.edits.request_trial(sweep.id, {"lr": 0.02})
+    requests, stopping = store.edits.orders(sweep.id)
     assert [request.params for request in requests] == [{"lr": 0.01}, {"lr": 0.02}]
     assert stopping == []
     assert asked.num_trials == 52
-    assert store.edit_sweep(sweep.id, {"budget": {"trials": 10}}).num_trials == 12
+    assert store.edits.edit(sweep.id, {"budget": {"trials": 10}}).num_trials == 12
 
 
 def test_failed_trials_are_asked_for_once(store: Store) -> None:
     sweep = finished_sweep(store, TrialState.FAILED, TrialState.COMPLETED, TrialState.FAILED)
-    again = store.retry_trials(sweep.id, code="sha256:" + "0" * 64)
+    again = store.edits.retry(sweep.id, code="sha256:" + "0" * 64)
     assert (again.state, again.num_trials, again.spec.code) == ("queued", 5, "sha256:" + "0" * 64)
-    requests, _ = store.orders(sweep.id)
+    requests, _ = store.edits.orders(sweep.id)
     assert [request.retry_of for request in requests] == [0, 2]
     with pytest.raises(Conflict, match="no failed trial"):
-        store.retry_trials(sweep.id)
-    assert len(store.retry_trials(sweep.id, [1]).id) > 0, "any that is over, by its number"
+        store.edits.retry(sweep.id)
+    assert len(store.edits.retry(sweep.id, [1]).id) > 0, "any that is over, by its number"
     with pytest.raises(NotFound):
-        store.retry_trials(sweep.id, [7])
+        store.edits.retry(sweep.id, [7])
 
 
 def test_a_running_sweep_keeps_its_code(store: Store) -> None:
     sweep = new_sweep(store)
     store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 0, state=TrialState.FAILED, failure=FAILURE)]))
     with pytest.raises(Conflict, match="pause it"):
-        store.retry_trials(sweep.id, code="sha256:" + "0" * 64)
+        store.edits.retry(sweep.id, code="sha256:" + "0" * 64)
 
 
 def test_a_wish_to_stop_a_trial_outlives_what_its_runner_says(store: Store) -> None:
     sweep = new_sweep(store)
     row = trial(sweep, 0, state=TrialState.RUNNING)
     store.write(Batch(sweep_id=sweep.id, trials=[row]))
-    assert store.stop_trial(sweep.id, 0).stop_requested
+    assert store.edits.stop_trial(sweep.id, 0).stop_requested
     store.write(Batch(sweep_id=sweep.id, trials=[row.model_copy(update={"step": row.step + 1})]))
     assert store.get_trial(sweep.id, 0).stop_requested
-    assert store.orders(sweep.id)[1] == [0]
+    assert store.edits.orders(sweep.id)[1] == [0]
     store.write(
         Batch(sweep_id=sweep.id, trials=[row.model_copy(update={"state": TrialState.CANCELLED, "ended_at": NOW})])
     )
-    assert store.orders(sweep.id)[1] == []
+    assert store.edits.orders(sweep.id)[1] == []
     with pytest.raises(Conflict, match="is over"):
-        store.stop_trial(sweep.id, 0)
+        store.edits.stop_trial(sweep.id, 0)
 
 
 def test_a_trial_of_a_paused_sweep_ends_at_once(store: Store) -> None:
     sweep = new_sweep(store)
     store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 0, state=TrialState.RUNNING)]))
     store.set_sweep_state(sweep.id, SweepState.PAUSED)
-    stopped = store.stop_trial(sweep.id, 0)
+    stopped = store.edits.stop_trial(sweep.id, 0)
     assert (stopped.state, stopped.reason) == ("cancelled", "stopped by the user")
 
 

@@ -30,7 +30,7 @@ def ended(store: Store, num_trials: int = 4, **fields: Any) -> Sweep:
             warnings=[f"warning {number}"],
         )
     store.set_cursor(f"tracker/{sweep.id}", 7)
-    store.request_trial(sweep.id, {"lr": 0.01})
+    store.edits.request_trial(sweep.id, {"lr": 0.01})
     return store.set_sweep_state(sweep.id, SweepState.SUCCEEDED)
 
 

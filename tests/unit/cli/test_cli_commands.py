@@ -9,8 +9,9 @@ from threading import Thread
 import pytest
 import yaml
 from tests.unit.cli.cli_help import run
-from tests.unit.cli.cli_served import Served, trial
+from tests.unit.cli.cli_served import Served, new_sweep, trial
 
+from toprung.serve.queue import MAX_RUNNING
 from toprung.tuning.records import Batch, SweepState
 
 SPEC = """\
@@ -245,7 +246,7 @@ def test_trials_that_are_asked_for(served: Served) -> None:
     assert run("retry", "digits-cnn").code == 2
     done = run("enqueue", "digits-cnn", "lr=1e-2", "net/hidden=32", "optimizer=adam")
     assert done.out == "digits-cnn is queued, with a trial of lr=1e-2, net/hidden=32, optimizer=adam.\n"
-    requests, _ = served.store.orders(served.done.id)
+    requests, _ = served.store.edits.orders(served.done.id)
     assert requests[-1].params == {"lr": 0.01, "net/hidden": 32, "optimizer": "adam"}
     for wrong, told in (("lr", "NAME=VALUE"), ("lr=[1", "can't be read"), ("lr=7", "/config/lr")):
         done = run("enqueue", "digits-cnn", wrong)
@@ -276,7 +277,10 @@ def test_usage(served: Served) -> None:
 
 
 def test_what_waits_says_where(served: Served) -> None:
-    assert "is next in the queue, expected to start now" in run("show", "waiting").out
+    for number in range(MAX_RUNNING):
+        new_sweep(served.store, f"later-{number}")
+    assert "\n  is next in the queue\n" in run("show", f"later-{MAX_RUNNING - 2}").out
+    assert "\n  is number 2 in the queue\n" in run("show", f"later-{MAX_RUNNING - 1}").out
 
 
 def test_what_failed_says_what_to_do(served: Served) -> None:

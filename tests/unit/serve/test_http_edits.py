@@ -110,7 +110,8 @@ async def test_single_trials(http: httpx.AsyncClient, store: Store) -> None:
     late = await http.post(f"{path}/0:stop")
     assert (late.status_code, late.json()["state"]) == (409, "cancelled")
     assert (await http.post(f"{path}/0:retry")).status_code == 202
-    assert (await http.post(f"{path}/9:stop")).status_code == 404
+    for nowhere in (9, 10**30):
+        assert (await http.post(f"{path}/{nowhere}:stop")).status_code == 404
 
 
 async def test_a_clone_is_another_sweep_with_changes(http: httpx.AsyncClient) -> None:

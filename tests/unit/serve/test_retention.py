@@ -388,7 +388,7 @@ def test_an_ended_sweep_that_goes_on_meanwhile_keeps_its_checkpoints(
     fresh = put(home.runs / made.sweep.id / "000099" / "checkpoint_000000" / "state.pt")
     seen = store.retention.known_sweeps()
     monkeypatch.setattr(type(store.retention), "known_sweeps", lambda self: seen)
-    store.extend_sweep(made.sweep.id, {"trials": 1_000})
+    store.edits.extend(made.sweep.id, {"trials": 1_000})
     for older_than_s in (None, 0.0):
         clean_up(store, home, dry_run=False, older_than_s=older_than_s, now=time.time() + 10)
         assert fresh.exists()

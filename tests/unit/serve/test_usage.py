@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.unit.serve.test_http import YAML, reported, submitted
+from tests.unit.serve.test_http import SPEC, YAML, reported, submitted
 
 from toprung.errors import InvalidInput
 from toprung.serve.http.app import create_app
@@ -48,22 +48,26 @@ class TestTheQueue:
         waiting = [sweep("w1"), sweep("w2"), sweep("w3")]
         placed = with_places(waiting, [*full, *waiting], NOW)
         assert [s.queue for s in placed] == [
-            QueuePlace(position=1, expected_start_at=NOW + timedelta(minutes=5)),
-            QueuePlace(position=2, expected_start_at=NOW + timedelta(minutes=10)),
+            QueuePlace(position=1, expected_start_at=NOW + timedelta(minutes=5 + 1)),
+            QueuePlace(position=2, expected_start_at=NOW + timedelta(minutes=10 + 1)),
             QueuePlace(position=3),
         ]
 
-    def test_a_free_place_is_taken_now(self) -> None:
-        waiting = sweep("w")
-        (placed,) = with_places([waiting], [running("a", 5, 10), waiting], NOW)
-        assert placed.queue == QueuePlace(position=1, expected_start_at=NOW)
+    def test_who_can_start_does_not_wait(self) -> None:
+        first, second = sweep("w1"), sweep("w2")
+        begun = [running(f"r{i}", 0, 5) for i in range(MAX_RUNNING - 1)]
+        placed = with_places([first, second], [*begun, first, second], NOW)
+        assert [s.queue for s in placed] == [None, QueuePlace(position=1)]
 
     async def test_it_is_shown_while_it_waits(self, http: httpx.AsyncClient, store: Store) -> None:
+        before = [await submitted(http, SPEC.replace("demo", f"demo-{i}")) for i in range(MAX_RUNNING)]
         made = await submitted(http)
-        assert (await http.get(f"/v1/sweeps/{made['id']}")).json()["queue"]["position"] == 1
-        listed = (await http.get("/v1/sweeps")).json()["items"]
-        assert listed[0]["queue"]["position"] == 1
-        store.set_sweep_state(made["id"], SweepState.RUNNING)
+        assert (await http.get(f"/v1/sweeps/{made['id']}")).json()["queue"] == {
+            "position": 1,
+            "expected_start_at": None,
+        }
+        assert (await http.get("/v1/sweeps")).json()["items"][0]["queue"]["position"] == 1
+        store.request_cancel(before[0]["id"])
         assert (await http.get(f"/v1/sweeps/{made['id']}")).json()["queue"] is None
 
 

@@ -26,9 +26,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup      ## run the main job: a sweep over a small CNN, live, and its best trials
 	$(BIN)/toprung demo
 
+# two at a time, a file each: much of a test's time it waits for processes to start
 test: setup      ## all tests
 	tests/postgres.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-unit: setup ## the tests without Ray, in seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -152,7 +152,9 @@ def test_a_trial_that_has_ended_keeps_its_best_checkpoint_alone(tmp_path: Path) 
 
 def test_what_the_store_names_stays_until_it_knows_better(tmp_path: Path) -> None:
     """The trial's end is decided here; a runner that died now would leave the next one what the store has."""
-    saved = [CheckpointRef(step=step, path=str(tmp_path / "s" / "000000" / f"checkpoint_{step:06d}")) for step in (1, 9)]
+    saved = [
+        CheckpointRef(step=step, path=str(tmp_path / "s" / "000000" / f"checkpoint_{step:06d}")) for step in (1, 9)
+    ]
     for checkpoint in saved:
         Path(checkpoint.path).mkdir(parents=True)
 

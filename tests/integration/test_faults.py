@@ -13,10 +13,10 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
-from tests.integration.conftest import Service, Submit, processes_of, until
+from tests.integration.conftest import WAIT_S, Service, Submit, processes_of, until
 from tests.integration.test_recovery import STEPS, check_untouched, has_come_to, kill
 from toprung import Client
-from toprung.serve.store.database import WAIT_S
+from toprung.serve.store.database import WAIT_S as LOCK_WAIT_S
 from toprung.tuning.records import Event, SweepState
 
 pytestmark = pytest.mark.skipif("TOPRUNG_STORE" in os.environ, reason="the fault is one of SQLite")
@@ -61,9 +61,9 @@ def test_a_store_that_is_locked_for_long(service: Service, client: Client, submi
         while not submission.done():
             asked = time.monotonic()
             assert sweep.refresh().num_results == known
-            assert time.monotonic() - asked < WAIT_S / 2, "who reads does not wait for the lock"
+            assert time.monotonic() - asked < LOCK_WAIT_S / 2, "who reads does not wait for the lock"
         refused = submission.result()
-        assert time.monotonic() - began < 2 * WAIT_S
+        assert time.monotonic() - began < 2 * LOCK_WAIT_S
 
     assert (refused.status_code, refused.json()["code"]) == (503, "unavailable"), refused.text
     assert refused.headers["content-type"] == "application/problem+json"
@@ -85,7 +85,7 @@ def test_a_replica_that_is_killed(service: Service, client: Client, submit: Subm
     (replica,) = processes_of(service, "ServeReplica")
 
     telling = Telling()
-    with Client(service.url, transport=telling) as other, ThreadPoolExecutor() as pool:
+    with Client(service.url, transport=telling, timeout_s=WAIT_S) as other, ThreadPoolExecutor() as pool:
         with locked(service):
             submission = pool.submit(other.submit, {**SPEC, "name": "submitted-once"})
             assert telling.posts.wait(30)
@@ -93,10 +93,10 @@ def test_a_replica_that_is_killed(service: Service, client: Client, submit: Subm
                 sweep.refresh()
             kill(replica)
             replica.wait(30)
-        submitted = submission.result(timeout=60)
+        submitted = submission.result(timeout=WAIT_S)
 
     assert [found.id for found in client.sweeps(name="submitted-once")] == [submitted.id]
     assert sweep.wait(timeout_s=60, progress=False).state is SweepState.SUCCEEDED
     check_untouched(sweep)
-    watcher.join(timeout=60)
+    watcher.join(timeout=WAIT_S)
     assert [event.id for event in seen] == [event.id for event in sweep.events()]

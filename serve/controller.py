@@ -124,11 +124,15 @@ class Controller:
     # ---- the loop
 
     def _run(self) -> None:
+        trouble = ""
         while not self._stopping.wait(_TICK_S):
             try:
                 self._tick()
-            except Exception:  # the store is away, say; the next round tries again
-                logger.exception("the controller's round failed")
+                trouble = ""
+            except Exception as error:  # the store is away, say; the next round tries again
+                if str(error) != trouble:  # else ten times a second, as long as a disk is full
+                    logger.exception("the controller's round failed")
+                trouble = str(error)
 
     def _tick(self) -> None:
         sweeps = self._store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -44,9 +44,15 @@ def free_port() -> int:
 
 
 class Service:
-    """A service process of our own, as `toprung up` starts it."""
+    """A service process of our own, as `toprung up` starts it.
 
-    def __init__(self, home: Path, *extra: str) -> None:
+    Args:
+        home: its folder.
+        extra: further arguments.
+        within: a command that becomes the service's process, which it gets as its arguments.
+    """
+
+    def __init__(self, home: Path, *extra: str, within: Sequence[str] = ()) -> None:
         self.home = home
         self.port = free_port()
         self.log = home.parent / f"{home.name}.log"
@@ -56,6 +62,7 @@ class Service:
         for name in ("trainables.py", "queue.py"):
             (elsewhere / name).write_text("raise AssertionError('imported from where the service was started')")
         command = [sys.executable, "-P", "-m", "toprung.serve", "--home", str(home), "--port", str(self.port), *extra]
+        command = [*within, *command]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=self._env(), cwd=elsewhere

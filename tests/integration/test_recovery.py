@@ -113,6 +113,29 @@ def test_a_paused_sweep_holds_nothing_and_goes_on(service: Service, submit: Subm
     assert any(line != "from step 0" for line in came_back(sweep))
 
 
+def test_failures_are_counted_across_runners(service: Service, submit: Submit, tmp_path: Path) -> None:
+    sweep = submit(
+        "fails_but_in_its_second_attempt",
+        parameters={"folder": str(tmp_path), "x": {"type": "float", "low": 0.0, "high": 1.0}},
+        budget={"trials": 1},
+        failures={"max_retries": 1},
+        wait=False,
+    )
+    until(lambda: any(t.record.step and t.record.attempt == 2 for t in sweep.trials()), timeout_s=60, what="a retry")
+    (runner,) = processes_of(service, "RunnerActor")
+
+    kill(runner)
+
+    assert sweep.wait(timeout_s=90, progress=False).state is SweepState.FAILED
+    trial = sweep.trial(0).record
+    assert (trial.state, trial.attempt) == (TrialState.FAILED, 3), (
+        "a lost attempt counts for nothing, a failed one does"
+    )
+    assert trial.failure is not None
+    assert trial.failure.message == "RuntimeError: a fault that stays"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_runner_that_its_sweep_kills_is_not_started_for_ever(submit: Submit) -> None:
     sweep = submit("train", folder="deadly")
 

@@ -37,7 +37,7 @@ class Checkpoints:
         self._delete(checkpoint.path)
 
     def remove_unknown(self, sweep_id: str, known: Mapping[int, Iterable[CheckpointRef]]) -> None:
-        """Deletes what trials saved and the store never heard of: their runner died in between.
+        """Deletes what trials saved and the store does not name, or no longer: their runner died in between.
 
         Args:
             sweep_id: whose trials they are.

@@ -98,11 +98,11 @@ class Comeback:
         ]
 
     def _tidy(self) -> None:
-        if not self._waiting:
-            return
-        trials = [self._ledger[number] for number in self._waiting]
+        # as the store has them: what was decided just now has not been sent yet
+        trials = self._past.trials
         known = {trial.number: [ref for ref in (trial.checkpoint, trial.resume_from) if ref] for trial in trials}
-        self._checkpoints.remove_unknown(self._ledger.sweep_id, known)
+        if known:
+            self._checkpoints.remove_unknown(self._ledger.sweep_id, known)
 
     def _say(self) -> None:
         on, saved = len(self._waiting), sum(1 for number in self._waiting if self._kept(number))

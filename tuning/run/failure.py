@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ray.exceptions import ActorUnschedulableError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnschedulableError, RayActorError, RayTaskError
 
 from toprung.tuning.records import Failure, FailureKind
 from toprung.tuning.run.tracebacks import user_part, user_traceback
@@ -17,8 +17,6 @@ def failure_of(error: BaseException | None) -> Failure:
     """
     if error is None:
         return Failure(kind=FailureKind.USER_ERROR, message="the trial failed and left no exception")
-    if isinstance(error, OutOfMemoryError):
-        return Failure(kind=FailureKind.HOST_OOM, message=_first_line(str(error)))
     if isinstance(error, RayActorError):
         return _lost(error)
     cause = _root(error)

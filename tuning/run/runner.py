@@ -36,9 +36,11 @@ from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
 from toprung.tuning.run.checkpoints import Checkpoints, folder_of
 from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.ledger import Ledger
+from toprung.tuning.run.memory import let_trials_run_out_of_memory
 from toprung.tuning.run.pace import Pace
 from toprung.tuning.run.recorder import Recorder, SweepStopper
 from toprung.tuning.run.resources import bundle, missing, slots
+from toprung.tuning.run.room import once_there_is_room
 from toprung.tuning.run.service import Service
 from toprung.tuning.run.trainable import IDENTITY, can_be_resumed, host, load
 from toprung.tuning.schedule import scheduler_of
@@ -140,7 +142,8 @@ class Runner:
         name = f"toprung-{self._ledger.sweep_id}"
         hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id), _pace(spec))
         register_trainable(name, with_resources(hosted, placement(spec.resources)), warn=False)
-        tuner = Tuner(
+        tuner = functools.partial(
+            Tuner,
             name,
             tune_config=TuneConfig(
                 metric=spec.metric.name,
@@ -161,8 +164,9 @@ class Runner:
                 verbose=0,
             ),
         )
+        let_trials_run_out_of_memory()
         if len(comeback) or not searcher.exhausted:
-            tuner.fit()
+            once_there_is_room(tuner, self._ledger.warn).fit()
         outcome = self._ledger.outcome()
         if outcome[0] is not SweepState.PAUSED:
             recorder.end_all()

@@ -24,6 +24,7 @@ from ray.tune.trainable import FunctionTrainable, wrap_function
 from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.run.logs import Sink, TrialOutput
 from toprung.tuning.run.pace import Pace, batched
+from toprung.tuning.run.room import let_checkpoints_wait
 from toprung.tuning.run.spare import settle_threads
 from toprung.tuning.run.tracebacks import user_traceback
 
@@ -92,6 +93,7 @@ def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:
     if _output is None:
         _output = TrialOutput(sink)
         settle_threads()
+        let_checkpoints_wait()
         # a line per checkpoint would bury what the user prints
         logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
     _output.attach(identity["number"], identity["attempt"])

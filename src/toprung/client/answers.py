@@ -13,6 +13,8 @@ from toprung.errors import InternalError, NoService, Problem, ToprungError, Unav
 
 T = TypeVar("T")
 
+_BUSY = frozenset({429, 502, 503, 504})
+_PROBLEM = "application/problem+json"
 _PROBLEM_FIELDS = ("code", "message", "hint", "line", "column")
 
 
@@ -26,6 +28,14 @@ class Reply:
     """Of the service."""
     tries: int = 1
     """How often the request was sent until this answer came."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether to try again: the service can't answer now, or a proxy in front of it says so.
+
+        Ray Serve's does with a 500 where a replica died with the request; our own is a problem document.
+        """
+        return self.head.status in _BUSY or (self.head.status == 500 and self.head.media_type != _PROBLEM)
 
     def parse(self, kind: type[T] | TypeAdapter[T]) -> T:
         """The body of a success as a `kind`.
@@ -44,7 +54,7 @@ class Reply:
         problem = _problem_document(self)
         if problem is not None:
             return _meant(problem, self.head)
-        if self.head.status in (429, 502, 503, 504):  # a proxy in front of the service
+        if self.busy:
             return Unavailable(f"{self.url} cannot answer now (HTTP {self.head.status}). Try again later.")
         said = self.head.media_type or "no content"
         if target := self.head.headers.get("location"):
@@ -79,7 +89,7 @@ def _meant(problem: dict[str, Any], head: Head) -> ToprungError:
 
 
 def _problem_document(reply: Reply) -> dict[str, Any] | None:
-    if reply.head.media_type != "application/problem+json":
+    if reply.head.media_type != _PROBLEM:
         return None
     try:
         document = json.loads(reply.body)

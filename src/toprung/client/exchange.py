@@ -18,7 +18,6 @@ from toprung.client.answers import Reply
 from toprung.client.effects import Head, Op, Request, open_response, read_all, sleep
 from toprung.errors import NoService, ToprungError, Unavailable
 
-_BUSY = frozenset({429, 502, 503, 504})
 _LONGEST_RETRY_AFTER_S = 60.0
 _JITTER = random.Random()  # its own: the user may have seeded the global one
 
@@ -115,7 +114,7 @@ class Exchange:
         """
         body = yield from read_all()
         reply = Reply(head, body, self.url)
-        if head.status in _BUSY:
+        if reply.busy:
             raise Busy(reply)
         return reply
 

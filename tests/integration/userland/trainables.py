@@ -244,3 +244,42 @@ def looks_for_a_token(config: dict[str, Any]) -> None:
     """As whoever may submit could: who started the service may have had an admin's in the environment."""
     print("hello")
     tune.report({"loss": 0.5, "token": os.environ.get("TOPRUNG_TOKEN", "none")})
+
+
+def goes_on_when_told(config: dict[str, Any]) -> None:
+    """As `good` or `learns`; waits after its third step for a word, and leaves one that it has ended."""
+    words = Path(config["words"])
+    print("begins")
+    for step in range(1, 10):
+        while step > 3 and not (words / "go").exists():
+            time.sleep(0.05)
+        metrics = {"loss": 1.0 / (step * (1 + config["x"]))}
+        if config["saves"]:
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
+                tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+        else:
+            tune.report(metrics)
+    print("ends")
+    (words / f"ended-{config['x']}").touch()
+
+
+def fails_but_in_its_second_attempt(config: dict[str, Any]) -> None:
+    """The second goes on for ever."""
+    attempts = Path(config["folder"])
+    attempt = 1 + len(list(attempts.iterdir()))
+    (attempts / str(attempt)).touch()
+    for step in itertools.count(1):
+        tune.report({"loss": 1.0 / step})
+        if attempt != 2:
+            raise RuntimeError("a fault that stays")
+        time.sleep(0.1)
+
+
+def eats_memory(config: dict[str, Any]) -> None:
+    """Little for a machine, much beside what else Ray could free."""
+    tune.report({"loss": 0.5})
+    food = b"x" * (600 * 1024**2)
+    (Path(config["words"]) / "eats").touch()
+    time.sleep(3600)
+    print(len(food))

@@ -54,12 +54,13 @@ def broken_off() -> httpx.Response:
         lambda: problem(503, "unavailable"),
         lambda: problem(504, "unavailable"),
         lambda: httpx.Response(502, headers={"content-type": "text/html"}, text="<h1>Bad Gateway</h1>"),
+        lambda: httpx.Response(500, headers={"content-type": "text/plain"}, text="Internal Server Error"),
         lambda: httpx.ConnectError("refused"),
         lambda: httpx.ReadError("reset"),
         lambda: httpx.RemoteProtocolError("closed"),
         broken_off,
     ],
-    ids=["429", "502", "503", "504", "proxy", "refused", "reset", "closed", "broken off"],
+    ids=["429", "502", "503", "504", "proxy", "replica", "refused", "reset", "closed", "broken off"],
 )
 def test_a_passing_fault_is_not_noticed(
     connect: Connect, naps: list[float], fault: Callable[[], httpx.Response | Exception]

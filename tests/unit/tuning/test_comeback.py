@@ -125,18 +125,47 @@ def test_a_promoted_trial_runs_where_its_row_still_says_paused(tmp_path: Path) -
     assert taken.ledger.num_live == 1
 
 
-def test_what_was_saved_and_never_heard_of_is_removed(tmp_path: Path) -> None:
+def test_what_was_saved_and_the_store_does_not_name_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "s"  # of the sweep
     for name in ("000000/checkpoint_000000", "000000/checkpoint_000001", "000000-2/checkpoint_000000"):
         (folder / name).mkdir(parents=True)
-    (folder / "000001" / "checkpoint_000000").mkdir(parents=True)
     (folder / "000000" / "notes").mkdir()
     known = CheckpointRef(step=1, path=str(folder / "000000" / "checkpoint_000001"))
 
-    Taken(tmp_path, [trial(0, checkpoint=known, resume_from=known), trial(1, TrialState.COMPLETED, ended_at=EPOCH)])
+    Taken(tmp_path, [trial(checkpoint=known, resume_from=known)])
 
-    left = sorted(str(path.relative_to(folder)) for path in folder.glob("*/*"))
-    assert left == ["000000/checkpoint_000001", "000000/notes", "000001/checkpoint_000000"]
+    assert left_in(folder) == ["000000/checkpoint_000001", "000000/notes"]
+
+
+def test_a_trial_that_has_ended_keeps_its_best_checkpoint_alone(tmp_path: Path) -> None:
+    """Its runner died after the news of its end, before the others were removed."""
+    folder = tmp_path / "s"
+    for name in ("000000/checkpoint_000000", "000000/checkpoint_000001", "000001/checkpoint_000000"):
+        (folder / name).mkdir(parents=True)
+    best = CheckpointRef(step=1, path=str(folder / "000000" / "checkpoint_000000"))
+    ended: dict[str, Any] = {"state": TrialState.COMPLETED, "ended_at": EPOCH}
+
+    Taken(tmp_path, [trial(0, checkpoint=best, **ended), trial(1, **ended)])
+
+    assert left_in(folder) == ["000000/checkpoint_000000"]
+
+
+def test_what_the_store_names_stays_until_it_knows_better(tmp_path: Path) -> None:
+    """The trial's end is decided here; a runner that died now would leave the next one what the store has."""
+    saved = [
+        CheckpointRef(step=step, path=str(tmp_path / "s" / "000000" / f"checkpoint_{step:06d}")) for step in (1, 9)
+    ]
+    for checkpoint in saved:
+        Path(checkpoint.path).mkdir(parents=True)
+
+    taken = Taken(tmp_path, [trial(step=9, checkpoint=saved[0], resume_from=saved[1])])
+
+    assert taken.ledger[0].state is TrialState.COMPLETED
+    assert len(left_in(tmp_path / "s")) == 2
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.glob("*/*"))
 
 
 def test_after_a_pause_nothing_was_lost(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def summarise(session: Session, sweep: SweepHandle) -> None:
     out = session.out
     took = ""
     if record.ended_at is not None:
-        took = f" in {duration((record.ended_at - (record.started_at or record.created_at)).total_seconds())}"
+        since_start = record.ended_at - (record.started_at or record.created_at)
+        took = f" in {duration(since_start.total_seconds() - record.idle_s)}"
     total = plural(sum(record.trials.values()), "trial")
     out.print(f"{record.name}  [{STATE_STYLES[record.state]}]{record.state}[/]  {total}{took}", markup=True)
     if record.reason:

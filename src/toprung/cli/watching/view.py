@@ -103,9 +103,11 @@ class SweepView:
         """Take in one event; event types of newer services change nothing."""
         fold = {
             "sweep.state": self._sweep_state,
+            "sweep.edited": self._sweep_edited,
             "trial.state": self._trial_state,
             "trial.results": self._trial_results,
             "decision": self._decision,
+            "budget": self._budget,
             "warning": self._warning,
         }.get(event.type)
         return fold(event.data, event.at) if fold else []
@@ -114,9 +116,12 @@ class SweepView:
         self.state, self.reason = str(data["state"]), data.get("reason")
         if self.state == "running" and self.started_at is None:
             self.started_at = at
-        if self.state in SWEEP_FINISHED:
-            self.ended_at = at
+        self.ended_at = at if self.state in SWEEP_FINISHED else None  # it may have been extended
         return [Change("sweep", text=self.reason)]
+
+    def _sweep_edited(self, data: dict[str, Any], _at: datetime) -> list[Change]:
+        self.num_trials = data.get("num_trials")
+        return []
 
     def _trial_state(self, data: dict[str, Any], at: datetime) -> list[Change]:
         number, state = int(data["number"]), str(data["state"])
@@ -163,6 +168,12 @@ class SweepView:
             place = "step" if self.spec.scheduler.type == "median" else "rung"
             row.verdict = f"{place} {data['rung']}: rank {data['rank']} of {data['seen']}"
         return []
+
+    def _budget(self, data: dict[str, Any], at: datetime) -> list[Change]:
+        used, limit = f"{data['used']:.3g}", f"{data['limit']:.3g}"
+        return self._warning(
+            {"message": f"{data['percent']} % of budget.{data['budget']} is used: {used} of {limit}"}, at
+        )
 
     def _warning(self, data: dict[str, Any], _at: datetime) -> list[Change]:
         text = str(data.get("message") or data)

@@ -170,10 +170,8 @@ class SweepView:
         return []
 
     def _budget(self, data: dict[str, Any], at: datetime) -> list[Change]:
-        used, limit = f"{data['used']:.3g}", f"{data['limit']:.3g}"
-        return self._warning(
-            {"message": f"{data['percent']} % of budget.{data['budget']} is used: {used} of {limit}"}, at
-        )
+        used = f"{data['used']:.3g} of {data['limit']:.3g}"
+        return self._warning({"message": f"{data['percent']} % of budget.{data['budget']} is used: {used}"}, at)
 
     def _warning(self, data: dict[str, Any], _at: datetime) -> list[Change]:
         text = str(data.get("message") or data)

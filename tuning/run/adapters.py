@@ -9,6 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from toprung.tuning.records import Action, Decision, TrialState
+from toprung.tuning.run.agenda import Agenda
 from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.interventions import Interventions
 from toprung.tuning.run.ledger import Ledger
@@ -42,10 +43,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         super().__init__(metric=metric.name, mode="min" if metric.goal == "minimize" else "max")
         self._ended = False
         self._ledger = ledger
-        self._agenda = ledger.agenda
         self._search = search
         self._rule = rule
         self._comeback = comeback
+
+    @property
+    def _agenda(self) -> Agenda:
+        # not kept: Tune pickles the searcher, and only the ledger knows how
+        return self._ledger.agenda
 
     @property
     def exhausted(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 46, 132, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 46, 156, 14, 40
 COLOURS = ("#4477aa", "#228833", "#aa8800", "#cc3311", "#aa3377")
 TICK_S = 20
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import ray
 
 from toprung.serve import allotment
 from toprung.serve.allotment import Allotment
@@ -16,7 +17,7 @@ from toprung.tuning.spec import spec_from
 def cluster(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """One node of 16 CPUs; the list may change."""
     nodes: list[dict[str, Any]] = [{"Alive": True, "Resources": {"CPU": 16.0}}]
-    monkeypatch.setattr(allotment.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
     monkeypatch.setattr(allotment, "_NODES_TTL_S", -1.0)
     return nodes
 

@@ -107,14 +107,19 @@ class Started(NamedTuple):
 
 
 @contextmanager
-def started() -> Iterator[Started]:
-    """`toprung up` in a home of its own, gone afterwards."""
+def started(num_cpus: int = 2) -> Iterator[Started]:
+    """`toprung up` in a home of its own, gone afterwards.
+
+    Args:
+        num_cpus: how many Ray counts, whatever the machine has.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "toprung.serve", "--home", folder, "--port", str(port), "--num-cpus", "2"]
+        command = [sys.executable, "-m", "toprung.serve", "--home", folder, "--port", str(port)]
+        command += ["--num-cpus", str(num_cpus)]
         with (home / "service.log").open("wb") as log:
             process = psutil.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import ray
 
@@ -17,13 +18,17 @@ _NODES_TTL_S = 1.0
 
 
 class Allotment:
-    """Gives each running sweep its share, anew when sweeps come, go or change, and when nodes do."""
+    """Gives each running sweep its share, anew when sweeps come, go or change, and when nodes do.
+
+    A sweep that starts needs seconds, or minutes where packages are installed, before it can use a place: till then
+    the others keep what they had.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._shares: dict[str, int] = {}
         self._hungry: list[Sweep] = []
-        self._basis: tuple[list[Claim], list[dict[str, float]]] | None = None
+        self._basis: tuple[list[Claim], list[dict[str, float]], set[str]] | None = None
         self._nodes: list[dict[str, float]] = []
         self._looked_at = float("-inf")
 
@@ -32,11 +37,26 @@ class Allotment:
         if sweeps and time.monotonic() - self._looked_at > _NODES_TTL_S:
             self._looked_at = time.monotonic()
             self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        basis = ([_claim(sweep, self._nodes) for sweep in sweeps], self._nodes)
-        if basis != self._basis:
-            self._basis = basis
-            self._shares = shares(*basis, self._limits(sweeps))
+        claims = [_claim(sweep, self._nodes) for sweep in sweeps]
+        starting = {sweep.id for sweep in sweeps if not _num_live(sweep)}
+        if (claims, self._nodes, starting) != self._basis:
+            self._basis = (claims, self._nodes, starting)
+            self._shares = self._find(claims, starting, self._limits(sweeps))
         self._hungry = [s for s in sweeps if s.spec.preemption and _num_running(s) < self.share(s.id)]
+
+    def _find(self, claims: Sequence[Claim], starting: set[str], limits: Mapping[str, Limit]) -> dict[str, int]:
+        found = shares(claims, self._nodes, limits)
+        if not starting:
+            return found
+        # what there would be for the others if each that starts wanted no more than its first place
+        modest = [replace(claim, most=min(1, claim.most)) if claim.sweep_id in starting else claim for claim in claims]
+        meanwhile = shares(modest, self._nodes, limits)
+        kept = {
+            sweep_id: min(self._shares.get(sweep_id, 0), meanwhile[sweep_id])
+            for sweep_id in found
+            if sweep_id not in starting
+        }
+        return {sweep_id: max(share, kept.get(sweep_id, 0)) for sweep_id, share in found.items()}
 
     def share(self, sweep_id: str) -> int:
         """Most trials that the sweep may have at once."""
@@ -60,6 +80,10 @@ class Allotment:
 
 def _num_running(sweep: Sweep) -> int:
     return sweep.trials.get(TrialState.RUNNING, 0)
+
+
+def _num_live(sweep: Sweep) -> int:
+    return _num_running(sweep) + sweep.trials.get(TrialState.PENDING, 0)
 
 
 def _claim(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> Claim:

@@ -3,7 +3,8 @@
 Places are given out one by one, each to the sweep that has least of its dominant resource, by its weight (dominant
 resource fairness: Ghodsi et al., NSDI 2011; with one kind of resource it is weighted max-min fairness). A resource
 dominates where a sweep needs the largest part of all there is of it: GPUs, where trials use them and they are few.
-Higher priorities have what they want before lower ones get more than one trial each.
+Higher priorities have what they want before lower ones get more than one trial each. Which node a trial would have is
+thought through, too: one that needs less goes where nobody else needs more.
 """
 
 from __future__ import annotations
@@ -41,14 +42,17 @@ class Limit:
 def shares(
     claims: Sequence[Claim], nodes: Sequence[Mapping[str, float]], limits: Mapping[str, Limit] = MappingProxyType({})
 ) -> dict[str, int]:
-    """The share of each sweep, at least 1 each: one that has no place waits for the next to come free.
+    """The share of each sweep: at least 1 each, as far as there is room.
 
     Args:
         claims: in the order in which sweeps are served where there is too little for one trial each.
         nodes: what each node has, by Ray's names.
         limits: by owner.
+
+    Returns:
+        By sweep. 0: those before it need all there is. 1 also where no node could hold a trial: it waits for one.
     """
-    cluster = _Cluster(nodes, limits)
+    cluster = _Cluster(claims, nodes, limits)
     given = dict.fromkeys((claim.sweep_id for claim in claims), 0)
     for claim in claims:  # the first trial of each, whatever its priority
         if _wants_more(claim, 0) and cluster.place(claim):
@@ -61,7 +65,10 @@ def shares(
             given[poorest.sweep_id] += placed
             if not placed or not _wants_more(poorest, given[poorest.sweep_id]):
                 open_claims.remove(poorest)
-    return {sweep_id: max(1, count) for sweep_id, count in given.items()}
+    for claim in claims:
+        if not given[claim.sweep_id] and not any(_Node(node).take(claim.bundle) for node in nodes):
+            given[claim.sweep_id] = 1
+    return given
 
 
 def _by_priority(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
@@ -76,9 +83,14 @@ def _wants_more(claim: Claim, count: int) -> bool:
 class _Cluster:
     """The nodes, as they fill."""
 
-    def __init__(self, nodes: Sequence[Mapping[str, float]], limits: Mapping[str, Limit]) -> None:
+    def __init__(
+        self, claims: Sequence[Claim], nodes: Sequence[Mapping[str, float]], limits: Mapping[str, Limit]
+    ) -> None:
         self._left = {owner: [limit.trials, limit.gpus] for owner, limit in limits.items()}
         self._nodes = [_Node(node) for node in nodes]
+        self._wanted = {name for claim in claims for name, _ in claim.bundle}
+        self._open: dict[tuple[tuple[str, float], ...], list[_Node]] = {}
+        """By bundle: the nodes that may have room for it, best last. One that has none will have none again."""
         self._total: dict[str, float] = {}
         for node in nodes:
             for name, amount in node.items():
@@ -90,10 +102,22 @@ class _Cluster:
         return max(parts, default=1.0)
 
     def place(self, claim: Claim) -> bool:
-        """Puts a trial on the first node that has room; False where none has, or its owner has enough."""
+        """Puts a trial on a node that has room, best one that has little else.
+
+        False where none has, or its owner has enough.
+        """
         left = self._left.get(claim.owner or "", [math.inf, math.inf])
         gpus = dict(claim.bundle).get("GPU", 0.0)
-        if left[0] < 1 or left[1] < gpus - _ROUNDING or not any(node.take(claim.bundle) for node in self._nodes):
+        if left[0] < 1 or left[1] < gpus - _ROUNDING:
+            return False
+        if claim.bundle not in self._open:
+            others_want = self._wanted - {name for name, _ in claim.bundle}
+            best_first = sorted(self._nodes, key=lambda node: len(node.kinds & others_want))
+            self._open[claim.bundle] = best_first[::-1]
+        nodes = self._open[claim.bundle]
+        while nodes and not nodes[-1].take(claim.bundle):
+            nodes.pop()
+        if not nodes:
             return False
         left[0] -= 1
         left[1] -= gpus
@@ -102,6 +126,7 @@ class _Cluster:
 
 class _Node:
     def __init__(self, has: Mapping[str, float]) -> None:
+        self.kinds = frozenset(name for name, amount in has.items() if amount)
         self._free = {name: amount for name, amount in has.items() if name != "GPU"}
         self._gpus = [1.0] * int(has.get("GPU", 0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,24 @@ def test_a_small_sweep_gets_its_share_of_a_full_cluster(submit: Submit, gate: Pa
     assert all((t.state, t.attempt) == (TrialState.RUNNING, 2) for t in came_back)
     large.cancel()
     large.wait(timeout_s=WAIT_S, progress=False)
+
+
+def test_trials_that_wait_let_a_more_urgent_sweep_pass(submit: Submit, gate: Path, tmp_path: Path) -> None:
+    soon = tmp_path / "soon"
+    full = held(submit, soon, budget={"trials": 4})
+    until(lambda: num_running(full) == 4, what="a full cluster")
+    early = held(submit, gate, budget={"trials": 4}, weight=3.0)
+    until(lambda: early.refresh().trials.get(TrialState.PENDING) == 3, what="trials that wait for their share")
+    urgent = held(submit, gate, budget={"trials": 3}, priority=1)
+    until(lambda: urgent.refresh().trials.get(TrialState.PENDING) == 2, what="the same of the urgent one")
+    time.sleep(1)  # within it the others are told
+    soon.touch()
+
+    until(lambda: num_running(urgent) == 3, timeout_s=60, what="all that the urgent sweep wants")
+    until(lambda: num_running(early) == 1, what="the place that is left")
+    gate.touch()
+    ended(urgent)
+    ended(early)
 
 
 def test_a_budget_of_steps_ends_a_sweep_and_says_how_much_is_used(submit: Submit) -> None:

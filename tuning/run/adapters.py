@@ -14,6 +14,7 @@ from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.interventions import Interventions
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import objective_failure, scalar
+from toprung.tuning.run.places import step_back, waits_for_a_place
 from toprung.tuning.run.trainable import IDENTITY, can_go_on_later
 from toprung.tuning.run.verdict import Verdict, target_reached, verdict_of
 from toprung.tuning.schedule import Scheduler
@@ -77,6 +78,8 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
                 return None
             self._agenda.close(revision)
             return Searcher.FINISHED
+        if not ledger.num_live:
+            ledger.check_budget()  # with a share of 0 Tune waits in here, and asks nobody else
         # trials that have begun come before new ones
         if not self.has_place or ledger.displaced or self._rule.next_up() is not None:
             return None
@@ -194,11 +197,23 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""
         controller = tune_controller._tune_controller
         self.interventions.carry_out(controller)
+        self._queue_no_more_than_the_share(controller)
         chosen = self._choose(controller)
         if chosen is None and not controller._pending_trials:
             # Tune keeps a worker for a trial that may come; the place may be another sweep's by now
             controller._cleanup_cached_actors(force_all=True)
         return chosen
+
+    def _queue_no_more_than_the_share(self, tune_controller: Any) -> None:
+        """Trials that wait for a place beyond a share that has shrunk: the next free one is another sweep's."""
+        ledger = self._ledger
+        excess = ledger.num_live - self._comeback.num_live - ledger.agenda.orders.share
+        if excess <= 0:
+            return
+        waiting = sorted(number for number, trial in self._trials.items() if waits_for_a_place(tune_controller, trial))
+        for number in waiting[-excess:]:
+            ledger.made_room(number)
+            step_back(tune_controller, self._trials[number])
 
     def _choose(self, tune_controller: Any) -> TuneTrial | None:
         ledger = self._ledger

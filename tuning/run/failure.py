@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ray.exceptions import ActorUnschedulableError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, ActorUnschedulableError, RayActorError, RayTaskError
 
 from toprung.tuning.records import Failure, FailureKind
 from toprung.tuning.run.tracebacks import user_part, user_traceback
@@ -33,6 +33,9 @@ def _lost(error: RayActorError) -> Failure:
         return Failure(kind=FailureKind.HOST_OOM, message=message, traceback=text)
     if isinstance(error, ActorUnschedulableError) or "its node has died" in text:
         return Failure(kind=FailureKind.NODE_LOST, message="its node went away", traceback=text)
+    if isinstance(error, ActorUnavailableError):
+        # a process that ends is reported by its node within a second: this is what Ray says when nobody reports it
+        return Failure(kind=FailureKind.NODE_LOST, message="its node does not answer", traceback=text)
     message = "the worker process ended without an exception: os._exit, a crash in native code, a kill from outside"
     return Failure(kind=FailureKind.USER_ERROR, message=message, traceback=text)
 

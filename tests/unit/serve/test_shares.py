@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -31,7 +32,7 @@ def test_what_one_does_not_want_the_others_have() -> None:
 def test_higher_priority_is_served_first_and_each_has_one() -> None:
     claims = [claim("high", 6, priority=5), claim("a"), claim("b", weight=3.0)]
     assert shares(claims, nodes(10)) == {"high": 6, "a": 1, "b": 3}
-    assert shares(claims, nodes(2)) == {"high": 1, "a": 1, "b": 1}, "one waits for the next free place"
+    assert shares(claims, nodes(2)) == {"high": 1, "a": 1, "b": 0}, "it would keep a place that another one waits for"
 
 
 def test_owners_have_no_more_than_their_quota() -> None:
@@ -65,7 +66,8 @@ def test_no_place_is_wasted_and_nobody_could_have_more_but_from_a_poorer_one(
     wanted = [claim(f"s{i}", most, priority=p, weight=w) for i, (most, p, w) in enumerate(claims)]
     given_to = shares(wanted, nodes(*sizes))
     total = sum(sizes)
-    assert all(1 <= given_to[c.sweep_id] <= c.most for c in wanted)
+    assert all(min(1, total) <= given_to[c.sweep_id] <= c.most for c in wanted[:total])
+    assert not any(given_to[c.sweep_id] for c in wanted[total:]), "the first in the order have one each"
     if len(wanted) <= total:
         assert sum(given_to.values()) == min(total, sum(c.most for c in wanted))
     for hungry in wanted:
@@ -74,12 +76,41 @@ def test_no_place_is_wasted_and_nobody_could_have_more_but_from_a_poorer_one(
             continue
         for other in wanted:
             others = given_to[other.sweep_id]
-            if others == 1:
-                continue  # each has one
+            if others <= 1:
+                continue  # each has one, as far as there is room
             assert other.priority >= hungry.priority
             if other.priority == hungry.priority:
                 # before its last place came to it, the other was not richer
                 assert (others - 1) / other.weight <= count / hungry.weight + 1e-9
+
+
+def test_what_only_some_nodes_have_is_left_to_those_that_need_it() -> None:
+    gpus, cpus = {"CPU": 8.0, "GPU": 8.0}, {"CPU": 64.0}
+    claims = [claim("cpus", CPU=1.0), claim("gpus", 8, CPU=1.0, GPU=1.0)]
+    for cluster in ([gpus, cpus], [cpus, gpus]):
+        assert shares(claims, cluster) == {"gpus": 8, "cpus": 64}
+    large, small = {"GPU": 4.0, "accelerator_type:A100": 1.0}, {"GPU": 4.0, "accelerator_type:T4": 1.0}
+    choosy = Claim("choosy", (("GPU", 1.0), ("accelerator_type:A100", 0.001)), most=100)
+    for cluster in ([large, small], [small, large]):
+        assert shares([claim("any", GPU=1.0), choosy], cluster) == {"any": 4, "choosy": 4}
+
+
+def test_whole_machines_are_kept_for_those_that_need_them() -> None:
+    assert shares([claim("large", GPU=4.0), claim("small", GPU=0.25)], nodes(8, kind="GPU")) == {
+        "large": 1,
+        "small": 16,
+    }
+    assert shares([claim("large", GPU=8.0), claim("small", GPU=0.25)], nodes(8, 8, kind="GPU")) == {
+        "large": 1,
+        "small": 32,
+    }
+    memory = [{"CPU": 32.0, "memory": 64e9}]
+    assert shares([claim("fat", CPU=1.0, memory=16e9), claim("thin", CPU=1.0)], memory) == {"fat": 4, "thin": 28}
+
+
+def test_one_that_no_node_can_hold_takes_nothing_and_waits() -> None:
+    assert shares([claim("a", GPU=1.0), claim("b")], nodes(3)) == {"a": 1, "b": 3}
+    assert shares([claim("a")], []) == {"a": 1}
 
 
 def test_hundreds_of_places_are_shared_at_once() -> None:
@@ -87,3 +118,12 @@ def test_hundreds_of_places_are_shared_at_once() -> None:
     found = shares([claim(f"s{i}", 512, GPU=1.0, weight=1.0 + i % 2) for i in range(8)], cluster)
     assert sum(found.values()) == 512
     assert math.isclose(max(found.values()) / min(found.values()), 2.0, rel_tol=0.05)
+
+
+def test_shares_of_a_large_cluster_are_found_quickly() -> None:
+    """They are found anew with each trial that ends when few are left."""
+    cluster = [{"CPU": 64.0, "GPU": 8.0}] * 64
+    claims = [claim(f"s{i}", 512 * 4, GPU=0.25 if i % 2 else 1.0, weight=1.0 + i % 3) for i in range(8)]
+    began = time.process_time()
+    shares(claims, cluster)
+    assert time.process_time() - began < 0.25

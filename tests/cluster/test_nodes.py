@@ -1,0 +1,90 @@
+"""Shares on a cluster whose nodes come and go: real raylets, and the service joined to them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from tests.integration.conftest import HERE, WAIT_S, Service, until
+from toprung.client import SweepHandle
+from toprung.tuning.records import SweepState, TrialState
+
+NODE: dict[str, Any] = {"object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A head with two CPUs, as far as Ray counts."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **NODE})
+    yield running
+    running.shutdown()
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    """Of a second node, as if it were another machine: it takes what is there along when it dies.
+
+    Not `tmp_path`: paths of sockets must be short.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as path:
+        yield path
+
+
+@pytest.fixture
+def service(cluster: Cluster, tmp_path: Path) -> Iterator[Service]:
+    joined = Service(tmp_path / "home", "--address", cluster.address)
+    yield joined
+    joined.stop()
+
+
+def submit(service: Service, name: str, gate: Path) -> SweepHandle:
+    """Three trials that run until the gate opens, none of which may fail."""
+    spec = {
+        "name": name,
+        "trainable": "trainables:holds_on",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": {"x": {"type": "float", "low": 0.0, "high": 1.0}, "until": str(gate)},
+        "search": {"algorithm": "random", "seed": 1},
+        "scheduler": {"type": "none"},
+        "budget": {"trials": 3},
+        "failures": {"max_retries": 0},
+        "tracking": {"tensorboard": False},
+    }
+    return service.client.submit(spec, code=HERE / "userland")
+
+
+@pytest.mark.slow
+def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
+    folder: str, cluster: Cluster, service: Service, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    sweeps = [submit(service, name, gate) for name in ("one", "other")]
+
+    def running() -> list[int]:
+        return [sweep.refresh().trials.get(TrialState.RUNNING, 0) for sweep in sweeps]
+
+    until(lambda: running() == [1, 1], timeout_s=60, what="a trial of each on the head")
+    node = cluster.add_node(num_cpus=4, temp_dir=folder, **NODE)
+    until(lambda: running() == [3, 3], timeout_s=60, what="shares of two nodes")
+    until(lambda: all(t.record.resume_from for s in sweeps for t in s.trials()), what="checkpoints")
+
+    node.kill_raylet()
+
+    until(lambda: running() == [1, 1], timeout_s=60, what="shares of the head alone")
+    gate.touch()
+    for sweep in sweeps:
+        assert sweep.wait(timeout_s=WAIT_S, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason
+    trials = [trial.record for sweep in sweeps for trial in sweep.trials()]
+    assert [t.num_failures for t in trials] == [0] * 6, "the machine was at fault"
+    assert sorted(t.attempt for t in trials) == [1, 1, 2, 2, 2, 2]
+    for sweep in sweeps:
+        for trial in sweep.trials():
+            assert [r.step for r in trial.results()] == list(range(1, trial.record.step + 1)), (
+                "no step is lost or twice"
+            )

@@ -1,0 +1,72 @@
+"""Shares as sweeps come and go, on a cluster that is only told of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import ray
+
+from toprung.serve import allotment
+from toprung.serve.allotment import Allotment
+from toprung.serve.settings import Settings
+from toprung.tuning.records import Sweep, SweepState, TrialState, utc_now
+from toprung.tuning.spec import spec_from
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """One node of 16 CPUs; the list may change."""
+    nodes: list[dict[str, Any]] = [{"Alive": True, "Resources": {"CPU": 16.0}}]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(allotment, "_NODES_TTL_S", -1.0)
+    return nodes
+
+
+def sweep(name: str, running: int = 0, **spec: Any) -> Sweep:
+    whole = {
+        "trainable": "train:train",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+        "budget": {"trials": 1000},
+        **spec,
+    }
+    trials = {TrialState.RUNNING: running} if running else {}
+    return Sweep(
+        id=name,
+        name=name,
+        state=SweepState.RUNNING,
+        spec=spec_from(whole),
+        created_at=utc_now(),
+        trials=trials,
+        num_trials=1000,
+    )
+
+
+def shares_of(allotment: Allotment, *sweeps: Sweep) -> list[int]:
+    allotment.update(sweeps)
+    return [allotment.share(sweep.id) for sweep in sweeps]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_sweeps_that_start_together_begin_with_their_shares() -> None:
+    found = Allotment(Settings())
+    assert shares_of(found, sweep("a"), sweep("b", weight=2.0), sweep("c")) == [4, 8, 4]
+    assert shares_of(found, sweep("a", 4), sweep("b", weight=2.0), sweep("c")) == [4, 8, 4], "none takes another's"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_others_keep_their_places_until_a_sweep_can_use_them() -> None:
+    found = Allotment(Settings())
+    shares_of(found, sweep("a", 8), sweep("b", 8))
+    late = {"priority": 1, "concurrency": 8}
+    assert shares_of(found, sweep("late", **late), sweep("a", 8), sweep("b", 8)) == [8, 8, 7]
+    assert shares_of(found, sweep("late", 1, **late), sweep("a", 8), sweep("b", 8)) == [8, 4, 4]
+
+
+def test_what_a_node_takes_along_is_nobodys(cluster: list[dict[str, Any]]) -> None:
+    found = Allotment(Settings())
+    cluster.append({"Alive": True, "Resources": {"CPU": 8.0}})
+    assert shares_of(found, sweep("a", 12), sweep("b", 12)) == [12, 12]
+    cluster[1]["Alive"] = False
+    assert shares_of(found, sweep("late"), sweep("a", 12), sweep("b", 12)) == [6, 8, 7]

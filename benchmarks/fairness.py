@@ -66,7 +66,7 @@ class Size:
 
 
 FULL = Size(places=16, rounds=8, quiet_s=12.0, arrivals=(False, True))
-QUICK = Size(places=8, rounds=4, quiet_s=6.0, arrivals=(True,))
+QUICK = Size(places=8, rounds=3, quiet_s=4.0, arrivals=(True,))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Size:
 
 
 FULL = Size(places=16, rounds=8, quiet_s=12.0, arrivals=(False, True))
-QUICK = Size(places=8, rounds=4, quiet_s=6.0, arrivals=(True,))
+QUICK = Size(places=8, rounds=4, quiet_s=4.0, arrivals=(True,))
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def watch(size: Size) -> Seen:
             wishes[name] = Wish(1.0, 10, half, trials)
             sweeps[name] = submit(name.split(",")[0], trials, priority=10, concurrency=half, preemption=preemption)
             sweeps[name].wait(timeout_s=END_S, progress=False)
+            wait_for_places([sweeps[name] for name in WEIGHTS], size.places)
         time.sleep(size.quiet_s)
         end_s = time.time() - began
         for name in WEIGHTS:
@@ -197,7 +198,7 @@ def windows(seen: Seen, every: Samples) -> Iterator[Window]:
         yield Window("after" if begin > seen.full_s else "before", begin, arrival)
         waits, most, gone = waits_of(name, seen, every), seen.wishes[name].most, gone_s(name, seen)
         full = arrival + waits["full_share_s"]
-        few_left = next(at for at in every.times if at > full and wanted(seen, at).get(name, 0.0) < most)
+        few_left = next((at for at in every.times if at > full and wanted(seen, at).get(name, 0.0) < most), full)
         begin = gone + waits["refilled_s"]
         yield Window(f"{name}: comes", arrival, full)
         yield Window(name, full, few_left)
@@ -219,8 +220,8 @@ def waits_of(name: str, seen: Seen, every: Samples) -> dict[str, float]:
     )
     return {
         "first_trial_s": min(span.begin_s for span in seen.spans if span.sweep == name) - arrival,
-        "full_share_s": next(full) - arrival,
-        "refilled_s": next(refilled) - gone,
+        "full_share_s": next(full, gone) - arrival,  # on a machine too slow for it: never
+        "refilled_s": next(refilled, seen.end_s) - gone,
     }
 
 
@@ -238,6 +239,8 @@ def measure(seen: Seen, size: Size) -> tuple[list[Row], dict[str, float]]:
     settled: list[dict[str, float]] = []
     for number, window in enumerate(windows(seen, every), start=1):
         part = every.within(window)
+        if not part.times:
+            continue
         had, fair = mean(part.had), mean(part.fair)
         label = f"{number} {window.name}"
         found = {

@@ -90,6 +90,9 @@ def _claim(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> Claim:
     spec = sweep.spec
     over = sum(count for state, count in sweep.trials.items() if state.finished)
     left = None if sweep.num_trials is None else max(1, sweep.num_trials - over)
+    if left is not None and sum(sweep.trials.values()) >= (sweep.num_trials or 0):
+        # all have begun: those that wait at a rung take a place one by one, if at all
+        left = _num_live(sweep) + 1
     wanted = bundle(spec.resources)
     # what the cluster holds bounds it, too: so the shares need not be found anew as the trials of a long sweep end
     bounds = [bound for bound in (spec.concurrency, left, slots_on(nodes, wanted)) if bound is not None]

@@ -206,6 +206,11 @@ class Controller:
         if watched.told is not None:
             if not ray.wait([watched.told], timeout=0)[0]:
                 return
+            try:
+                ray.get(watched.told)
+            except RayError as error:  # the connection broke: they may not have come
+                logger.warning("the runner of %s was not told of a change, telling again: %s", sweep.id, _brief(error))
+                watched.orders = watched.orders.model_copy(update={"revision": -1})
             watched.told = None
         known, share = watched.orders, self._allotment.share(sweep.id)
         preempt = self._allotment.must_make_room(sweep)

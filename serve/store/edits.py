@@ -72,20 +72,28 @@ class Edits:
             sweep = sweeps.get(connection, sweep_id)
             return _request_trial(self._database, connection, sweep, config, idempotency_key)
 
-    def retry(self, sweep_id: str, numbers: Collection[int] | None = None, *, code: str | None = None) -> Sweep:
+    def retry(
+        self,
+        sweep_id: str,
+        numbers: Collection[int] | None = None,
+        *,
+        code: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Sweep:
         """Ask for further trials of the same configurations, on top of the budget; a finished sweep is queued again.
 
         Args:
             sweep_id: the sweep's id.
             numbers: of the trials; None: all failed ones that were not tried again yet.
             code: the package that the sweep has from now on, `sha256:…`; None: that which it has.
+            idempotency_key: the same key again changes nothing.
 
         Raises:
             NotFound: there is no such sweep or trial.
             Conflict: no trial has failed; one of them is not over; the sweep is running and gets other code.
         """
         with self._database.write() as connection:
-            return _retry(self._database, connection, sweeps.get(connection, sweep_id), numbers, code)
+            return _retry(self._database, connection, sweeps.get(connection, sweep_id), numbers, code, idempotency_key)
 
     def stop_trial(self, sweep_id: str, number: int) -> Trial:
         """Cancel a trial; one of a running sweep ends a little later.
@@ -138,15 +146,25 @@ def _request_trial(
 
 
 def _retry(
-    database: Database, connection: Connection, sweep: Sweep, numbers: Collection[int] | None, code: str | None
+    database: Database,
+    connection: Connection,
+    sweep: Sweep,
+    numbers: Collection[int] | None,
+    code: str | None,
+    key: str | None,
 ) -> Sweep:
+    if key is not None and _is_known(connection, sweep.id, f"{key}/0"):
+        return sweep
     if code is not None and sweep.state is SweepState.RUNNING:
         raise Conflict(
             f"Sweep {sweep.name} is running, with the code that it has; pause it before it gets another.",
             state=sweep.state,
         )
     wanted = _failed(connection, sweep) if numbers is None else _chosen(connection, sweep, numbers)
-    rows = [{"params": to_text(trial.params), "retry_of": trial.number} for trial in wanted]
+    rows = [
+        {"params": to_text(trial.params), "retry_of": trial.number, "key": key and f"{key}/{index}"}
+        for index, trial in enumerate(wanted)
+    ]
     return _request(database, connection, sweep, rows, code)
 
 
@@ -199,6 +217,11 @@ def _bump(connection: Connection, sweep_id: str) -> None:
 def _request(
     database: Database, connection: Connection, sweep: Sweep, rows: Sequence[Mapping[str, Any]], code: str | None
 ) -> Sweep:
+    if sweep.cancel_requested and not sweep.state.finished:
+        raise Conflict(f"Sweep {sweep.name} is being cancelled; ask again when it is.", state=sweep.state)
+    problems = _spent(connection, sweep, sweep.spec) if sweep.state.finished else []
+    if problems:
+        raise InvalidSpec(f"{sweep.name} has no budget for a trial; toprung extend gives it more", problems=problems)
     now = utc_now()
     values = [
         {
@@ -221,23 +244,19 @@ def _request(
 
 
 def _queue(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
-    """A finished sweep goes on. A target that it has reached would end it at once: it is lifted."""
+    """A finished sweep goes on."""
     if not sweep.state.finished:
         return sweep
-    metric = sweep.spec.metric
-    if sweep.best is not None and metric.reached(sweep.best.value):
-        lifted = sweep.spec.model_copy(update={"metric": metric.model_copy(update={"target": None})})
-        sweep = _save(connection, sweep, lifted, edited={"metric": {"target": None}})
     return sweeps.set_state(database, connection, sweep, SweepState.QUEUED, None)
 
 
 def _check_worth(connection: Connection, sweep: Sweep, spec: SweepSpec) -> None:
-    """Whether a finished sweep would have something to do.
+    """Whether a finished sweep would have something to do, and to do it with.
 
     Raises:
         InvalidSpec: names the bounds that are used up.
     """
-    budget, problems = spec.budget, []
+    problems = _spent(connection, sweep, spec)
     proposed = _num_proposed(connection, sweep.id)
     bound = num_trials(spec)
     if bound is not None and proposed >= bound:
@@ -245,16 +264,30 @@ def _check_worth(connection: Connection, sweep: Sweep, spec: SweepSpec) -> None:
         what = "the search space has no more configurations" if finite else f"{proposed} trials were made already"
         hint = None if finite else f"give it more than {proposed}"
         problems.append(Problem("/budget/trials", "used_up", what, hint))
-    started = sweep.started_at or utc_now()
-    elapsed_s = ((sweep.ended_at or utc_now()) - started).total_seconds() - sweep.idle_s
-    if budget.wall_time_s is not None and elapsed_s >= budget.wall_time_s:
-        text = f"{elapsed_s:.0f} s were used already"
-        problems.append(Problem("/budget/wall_time_s", "used_up", text, f"give it more than {elapsed_s:.0f}"))
-    if budget.gpu_hours is not None and sweep.gpu_hours >= budget.gpu_hours:
-        text = f"{sweep.gpu_hours:.3g} GPU-hours were used already"
-        problems.append(Problem("/budget/gpu_hours", "used_up", text, f"give it more than {sweep.gpu_hours:.3g}"))
     if problems:
         raise InvalidSpec(f"nothing would be left to do for {sweep.name}", problems=problems)
+
+
+def _spent(connection: Connection, sweep: Sweep, spec: SweepSpec) -> list[Problem]:
+    """Bounds of time, steps and money that a finished sweep has used up: it would end as soon as it began."""
+    budget = spec.budget
+    columns = sweep_table.c.paused_at, sweep_table.c.id
+    paused_at, _ = connection.execute(select(*columns).where(sweep_table.c.id == sweep.id)).one()
+    started = sweep.started_at or utc_now()
+    steps = select(func.coalesce(func.sum(trial_table.c.step), 0)).where(trial_table.c.sweep_id == sweep.id)
+    used: dict[str, float] = {
+        "wall_time_s": ((paused_at or sweep.ended_at or utc_now()) - started).total_seconds() - sweep.idle_s,
+        "steps": connection.execute(steps).scalar_one(),
+        "gpu_hours": sweep.gpu_hours,
+        "cost": sweep.cost,
+    }
+    return [
+        Problem(
+            f"/budget/{name}", "used_up", f"{used[name]:.4g} were used already", f"give it more than {used[name]:.4g}"
+        )
+        for name, bound in budget.model_dump(exclude_none=True).items()
+        if name in used and used[name] >= bound
+    ]
 
 
 def _num_requests(connection: Connection, sweep_id: str) -> int:

@@ -137,8 +137,9 @@ def set_state(
         # one that paused before and did not start since has been idle from then on
         values |= {"paused_at": func.coalesce(sweeps.c.paused_at, utc_now()), "pause_requested": False}
     if state is SweepState.QUEUED and sweep.state is not SweepState.PAUSED:  # it was over, or about to be
-        idle_from = sweep.ended_at or utc_now()
+        idle_from = func.coalesce(sweeps.c.paused_at, sweep.ended_at or utc_now())
         values |= {"paused_at": idle_from, "ended_at": None, "cancel_requested": False, "pause_requested": False}
+        values["spec"] = without_reached_target(sweep).model_dump_json()
     if state.finished:
         _finish_trials(database, connection, sweep.id, reason or f"the sweep {state}", failure)
         values["ended_at"] = utc_now()
@@ -181,7 +182,9 @@ def resume(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
     if sweep.state is SweepState.PAUSED:
         return set_state(database, connection, sweep, SweepState.QUEUED, None)
     if sweep.state.finished:
-        raise Conflict(f"Sweep {sweep.name} has already {ended(sweep.state)}; it can't go on.", state=sweep.state)
+        raise Conflict(
+            f"Sweep {sweep.name} has already {ended(sweep.state)}; `toprung extend` lets it go on.", state=sweep.state
+        )
     how = "is still pausing; resume it when it is paused" if sweep.pause_requested else f"is {sweep.state}, not paused"
     raise Conflict(f"Sweep {sweep.name} {how}.", state=sweep.state)
 
@@ -189,6 +192,14 @@ def resume(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
 def ended(state: SweepState) -> str:
     """As in "has already …"."""
     return "been cancelled" if state is SweepState.CANCELLED else state.value
+
+
+def without_reached_target(sweep: Sweep) -> SweepSpec:
+    """For a sweep that goes on: a target that it has reached would end it at once."""
+    metric = sweep.spec.metric
+    if sweep.best is None or not metric.reached(sweep.best.value):
+        return sweep.spec
+    return sweep.spec.model_copy(update={"metric": metric.model_copy(update={"target": None})})
 
 
 def _started(connection: Connection, sweep: Sweep) -> dict[str, Any]:

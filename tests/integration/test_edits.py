@@ -96,6 +96,18 @@ def test_configurations_made_by_hand_come_on_top(submit: Submit, gate: Path) -> 
     assert sweep.record.num_trials == 3
 
 
+def test_a_trial_that_is_asked_for_during_the_last_promotions_is_tried(submit: Submit) -> None:
+    scheduler = {"type": "asha", "max_t": 9, "grace_period": 1, "reduction_factor": 3, "mode": "promote"}
+    sweep = submit("learns_slowly", budget={"trials": 3}, scheduler=scheduler, concurrency=1, wait=False)
+    until(
+        lambda: sweep.refresh().trials.get(TrialState.PAUSED, 0) >= 2, timeout_s=60, what="trials that wait at a rung"
+    )
+    sweep.enqueue({"x": 0.25})
+    trials = list(ended(sweep).trials())
+    assert [t.params["x"] for t in trials[3:]] == [0.25]
+    assert all(t.state.finished for t in trials)
+
+
 def test_a_trial_that_hangs_is_stopped_and_the_sweep_goes_on(submit: Submit) -> None:
     sweep = submit("hangs", budget={"trials": 2}, concurrency=1, wait=False, **NO_STOPPING)
     for number in range(2):

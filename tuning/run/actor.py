@@ -21,6 +21,7 @@ TUNE_ENV = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's experiment state is not what we recover from
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_MAX_PENDING_TRIALS_PG": "64",  # our searcher holds the sweep to its share
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # a stopped function's `finally` may take its time; 2 s by default
     "TUNE_RESULT_BUFFER_LENGTH": "2",  # Tune then asks for several results; see pace.py for how many come
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_V2_ENABLED": "0",

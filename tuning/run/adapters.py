@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -56,9 +57,9 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     @property
     def exhausted(self) -> bool:
         """Whether no new trial will come, as far as is known."""
-        return self._agenda.next_request() is None and (
-            self._ended or self._agenda.proposals_left(self._ledger.num_trials) == 0
-        )
+        agenda = self._agenda
+        none_left = self._ended or agenda.proposals_left(self._ledger.num_trials) == 0
+        return agenda.closed or (none_left and agenda.next_request() is None)
 
     @property
     def has_place(self) -> bool:
@@ -74,12 +75,12 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return self._config(self._comeback.next()) if wanted else None
         if self.exhausted:
             # told so, Tune never asks again: not before there is nothing else to wait for
-            if ledger.num_live or ledger.displaced:
+            if ledger.num_live or ledger.displaced or self._rule.waiting():
                 return None
             self._agenda.close(revision)
             return Searcher.FINISHED
         if not ledger.num_live:
-            ledger.check_budget()  # with a share of 0 Tune waits in here, and asks nobody else
+            ledger.check_budget()  # with a share of 0 Tune may ask nobody else
         # trials that have begun come before new ones
         if not self.has_place or ledger.displaced or self._rule.next_up() is not None:
             return None
@@ -186,9 +187,10 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.CONTINUE)
 
     def _makes_room(self, trial: TuneTrial, result: dict[str, Any]) -> bool:
-        """Whether another sweep is to have the trial's place: the youngest that can go on later gives it up."""
+        """Whether another sweep is to have the trial's place: the youngest that saves a checkpoint now gives it up."""
         ledger = self._ledger
-        if not ledger.must_shrink or not can_go_on_later(self._pausable, trial, result):
+        saved = bool(result.get(SHOULD_CHECKPOINT)) if self._pausable is None else self._pausable
+        if not ledger.must_shrink or not saved:
             return False
         running = sorted(record.number for record in ledger if record.state is TrialState.RUNNING)
         return number_of(trial) in running[ledger.agenda.orders.share :]

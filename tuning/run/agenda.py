@@ -54,6 +54,11 @@ class Agenda:
                 self._served = self.orders.revision if revision is None else revision
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing more will be begun here."""
+        return self._served is not None
+
+    @property
     def served(self) -> int:
         """The revision of the sweep up to which all that was asked for was done or begun."""
         return self.orders.revision if self._served is None else self._served

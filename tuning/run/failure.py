@@ -20,6 +20,8 @@ def failure_of(error: BaseException | None) -> Failure:
     if isinstance(error, RayActorError):
         return _lost(error)
     cause = _root(error)
+    if type(cause).__name__ == "WorkerBusyError":  # says nothing about the configuration
+        return Failure(kind=FailureKind.NODE_LOST, message=str(cause))
     return Failure(kind=_kind(cause), message=_line(cause), traceback=_traceback(error, cause))
 
 

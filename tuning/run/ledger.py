@@ -183,8 +183,15 @@ class Ledger:
         """The present attempt was lost and another one follows."""
         with self._lock:
             self._charge(number)
+            self._take_its_turn(number)
             self._live.add(number)  # it may have been lost while it was pausing
             self._update(number, state=TrialState.PENDING, reason=reason)
+
+    def release_all(self, reason: str) -> None:
+        """What runs stops here, to go on in another runner; it has used what it has used."""
+        for trial in self:
+            if trial.state is TrialState.RUNNING:
+                self.lost_attempt(trial.number, reason)
 
     def failed_attempt(self, number: int, failure: Failure) -> bool:
         """The present attempt failed. Returns whether another one follows: where the machine was at fault, always."""
@@ -269,6 +276,7 @@ class Ledger:
         with self._lock:
             self._charge(number)
             self._live.discard(number)
+            self._take_its_turn(number)
             best, last = self._trials[number].checkpoint, self._trials[number].resume_from
             evicted = self._keep_best(number, eligible=state is not TrialState.FAILED) if best is not None else []
             self._outbox.give_up(last, but={best})
@@ -285,8 +293,8 @@ class Ledger:
             self._outbox.dropped.extend(other for other in evicted if other != number)
             self._num_ended += 1
             stagnant = self._plateau.ended(self._trials[number], self._sign)
-            patience = self.spec.stop_when.no_improvement_trials
-            if patience is not None and stagnant >= patience:
+            patience, proposed = self.spec.stop_when.no_improvement_trials, self._trials[number].request_id is None
+            if patience is not None and stagnant >= patience and proposed and self.agenda.next_request() is None:
                 self.stop(f"the last {stagnant} trials brought nothing better (stop_when.no_improvement_trials)")
             if state is TrialState.FAILED and self._num_ended == SURE_AFTER:
                 self.failed_of = common_failure(self._trials.values())
@@ -367,6 +375,11 @@ class Ledger:
         """Of a GPU-hour on a node with such GPUs; of an unknown type the spec may say it."""
         prices = self.agenda.orders.prices
         return prices.get(accelerator_type or self.spec.resources.accelerator_type or "any", prices.get("any", 0.0))
+
+    def _take_its_turn(self, number: int) -> None:
+        """It waits no longer for the place that it gave up."""
+        if number in self.displaced:
+            self.displaced.remove(number)
 
     def _keep_best(self, number: int, *, eligible: bool) -> list[int]:
         value = self._trials[number].value

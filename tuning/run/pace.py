@@ -53,6 +53,10 @@ class Pace:
         return step > 1 and step not in self.decided_at and (self.max_t is None or step < self.max_t)
 
 
+class WorkerBusyError(Exception):
+    """A function that was told to stop did not return in time."""
+
+
 def batched(cls: type[Trainable], pace: Pace) -> type[Trainable]:
     """A function's trainable whose results are handed over at `pace`."""
 
@@ -63,6 +67,12 @@ def batched(cls: type[Trainable], pace: Pace) -> type[Trainable]:
             while pace.may_go_on(results[-1]) and _reports_by(ends_at):
                 results.append(self.train())
             return results
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            if not super().reset_config(new_config):
+                # Tune would forget the new trial where it is told so politely
+                raise WorkerBusyError("the worker's last trial did not end, so this one could not begin there")
+            return True
 
     Batched.__name__ = cls.__name__
     return Batched

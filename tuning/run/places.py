@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
+
+
+def let_others_be_asked() -> None:
+    """From now on Tune waits for a new trial no longer than a moment before it goes on with the rest of its loop.
+
+    Where nothing runs and nothing may be begun, as with a share of 0, it would wait for ten minutes, and keep the
+    worker of the last trial that long.
+    """
+    ask = TuneController._update_trial_queue
+
+    @functools.wraps(ask)
+    def briefly(self: TuneController, blocking: bool = False, timeout: float = 0.0) -> bool:
+        return bool(ask(self, blocking=blocking, timeout=0))
+
+    TuneController._update_trial_queue = briefly
 
 
 def waits_for_a_place(tune_controller: Any, trial: TuneTrial) -> bool:

@@ -38,6 +38,7 @@ from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.memory import let_trials_run_out_of_memory
 from toprung.tuning.run.pace import Pace
+from toprung.tuning.run.places import let_others_be_asked
 from toprung.tuning.run.recorder import Recorder, SweepStopper
 from toprung.tuning.run.resources import bundle, missing, slots
 from toprung.tuning.run.room import once_there_is_room
@@ -165,10 +166,13 @@ class Runner:
             ),
         )
         let_trials_run_out_of_memory()
+        let_others_be_asked()
         if len(comeback) or not searcher.exhausted:
             once_there_is_room(tuner, self._ledger.warn).fit()
         outcome = self._ledger.outcome()
-        if outcome[0] is not SweepState.PAUSED:
+        if outcome[0] is SweepState.PAUSED:
+            self._ledger.release_all("the sweep was paused")
+        else:
             recorder.end_all()
         return outcome
 

@@ -93,11 +93,11 @@ class Plateau:
         """A trial is over. Returns how many have been without a better value since the best.
 
         Args:
-            trial: one that failed or was cancelled says nothing.
+            trial: one that failed, was cancelled or asked for by a user doesn't count; it may be the best.
             sign: 1 where less is better, -1 where more is.
         """
         if trial.state in (TrialState.COMPLETED, TrialState.PRUNED) and trial.value is not None:
             better = self._best is None or sign * trial.value < self._best
             self._best = sign * trial.value if better else self._best
-            self._since = 0 if better else self._since + 1
+            self._since = 0 if better else self._since + (trial.request_id is None)
         return self._since

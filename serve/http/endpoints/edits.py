@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from toprung.errors import InvalidSpec, Malformed, PreconditionFailed, PreconditionRequired, Problem
 from toprung.serve.http import audit
-from toprung.serve.http.access import OwnSweepId, Writer
-from toprung.serve.http.answers import etag_of, record
+from toprung.serve.http.access import Caller, OwnSweepId, Writer
+from toprung.serve.http.answers import JSON, etag_of, record
 from toprung.serve.http.bodies import check_media_type, limited
 from toprung.serve.http.context import Context, SweepId, TrialNumber
 from toprung.serve.http.endpoints.documented import problems
@@ -59,7 +61,29 @@ class Retry(Body):
     """`sha256:…` of an uploaded package that the sweep has from now on."""
 
 
-async def _patch(request: Request) -> dict[str, Any]:
+B = TypeVar("B", bound=Body)
+
+
+def _body(kind: type[B]) -> Callable[[Request, Caller], Awaitable[B]]:
+    """Reads a body once the caller is known to be one: the framework would read anybody's, and all of it, before."""
+
+    async def read(request: Request, caller: Writer) -> B:
+        check_media_type(request, (JSON,), "a request")
+        data = b"".join([chunk async for chunk in limited(request, MAX_SPEC_BYTES, "A request")])
+        try:
+            return kind.model_validate_json(data)
+        except ValidationError as error:
+            found = [{**details, "loc": ("body", *details["loc"])} for details in error.errors()]
+            raise RequestValidationError(found) from None
+
+    return read
+
+
+def _documented(kind: type[Body]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": kind.model_json_schema()}}}}
+
+
+async def _patch(request: Request, caller: Writer) -> dict[str, Any]:
     check_media_type(request, _PATCH_TYPES, "a change of a sweep")
     data = b"".join([chunk async for chunk in limited(request, MAX_SPEC_BYTES, "A change of a sweep")])
     try:
@@ -93,9 +117,12 @@ def edit_sweep(context: Context, sweep: OwnSweepId, patch: Patch, if_match: IfMa
     operation_id="extendSweep",
     status_code=202,
     response_model=Sweep,
-    responses=problems(403, 404, 422),
+    responses=problems(400, 403, 404, 413, 415, 422),
+    openapi_extra=_documented(Extension),
 )
-def extend_sweep(context: Context, sweep: OwnSweepId, extension: Extension) -> Response:
+def extend_sweep(
+    context: Context, sweep: OwnSweepId, extension: Annotated[Extension, Depends(_body(Extension))]
+) -> Response:
     """Give a sweep a larger budget; one that has ended is queued again, and goes on with all that it knows."""
     _check_price(context, sweep, extension.budget)
     return _answer(context.store.edits.extend(sweep, extension.budget), 202)
@@ -106,10 +133,14 @@ def extend_sweep(context: Context, sweep: OwnSweepId, extension: Extension) -> R
     operation_id="enqueueTrial",
     status_code=202,
     response_model=Sweep,
-    responses=problems(403, 404, 422),
+    responses=problems(400, 403, 404, 409, 413, 415, 422),
+    openapi_extra=_documented(TrialWanted),
 )
 def enqueue_trial(
-    context: Context, sweep: OwnSweepId, wanted: TrialWanted, idempotency_key: IdempotencyKey = None
+    context: Context,
+    sweep: OwnSweepId,
+    wanted: Annotated[TrialWanted, Depends(_body(TrialWanted))],
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Ask for a trial of a configuration made by hand, on top of the budget; a sweep that has ended goes on."""
     return _answer(context.store.edits.request_trial(sweep, wanted.config, idempotency_key=idempotency_key), 202)
@@ -120,14 +151,21 @@ def enqueue_trial(
     operation_id="retryTrials",
     status_code=202,
     response_model=Sweep,
-    responses=problems(403, 404, 409, 422),
+    responses=problems(400, 403, 404, 409, 413, 415, 422),
+    openapi_extra=_documented(Retry),
 )
-def retry_trials(context: Context, sweep: OwnSweepId, retry: Retry) -> Response:
+def retry_trials(
+    context: Context,
+    sweep: OwnSweepId,
+    retry: Annotated[Retry, Depends(_body(Retry))],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Try failed configurations again, as further trials on top of the budget; a sweep that has ended goes on."""
     if retry.code is not None and context.packages.find(retry.code.removeprefix("sha256:")) is None:
         problem = Problem("/code", "missing_package", f"no package {retry.code[:80]} has been uploaded")
         raise InvalidSpec("the code is not there", problems=[problem])
-    return _answer(context.store.edits.retry(sweep, retry.trials or None, code=retry.code), 202)
+    found = context.store.edits.retry(sweep, retry.trials or None, code=retry.code, idempotency_key=idempotency_key)
+    return _answer(found, 202)
 
 
 @router.post(
@@ -183,9 +221,11 @@ def stop_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Resp
     responses=problems(403, 404, 409),
     tags=["trials"],
 )
-def retry_trial(context: Context, sweep: OwnSweepId, number: TrialNumber) -> Response:
+def retry_trial(
+    context: Context, sweep: OwnSweepId, number: TrialNumber, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Try the configuration of an ended trial again, as a further trial on top of the budget."""
-    return _answer(context.store.edits.retry(sweep, [number]), 202)
+    return _answer(context.store.edits.retry(sweep, [number], idempotency_key=idempotency_key), 202)
 
 
 def _check_price(context: Context, sweep_id: str, budget: Any) -> None:

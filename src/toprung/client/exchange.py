@@ -1,6 +1,6 @@
 """Requests with retries. No I/O here: operations yield what they need, see `toprung.client.effects`.
 
-What is sent again: GET and PUT, which change nothing the second time; a submission and a request for a trial, with an
+What is sent again: GET and PUT, which change nothing the second time; a submission and a request for trials, with an
 idempotency key; what a second try finds done already, such as a cancellation, a pause, an edit; a deletion,
 which names a sweep by its id; a token's making and revoking; a clean-up. There are no other calls.
 """

@@ -152,7 +152,8 @@ class Service:
             files = yield from call(partial(code_files, Path(code)))
             sha256 = yield from self._upload(files)
             wanted["code"] = f"sha256:{sha256}"
-        reply = yield from self._exchange.call(_send("POST", f"{_sweep_path(sweep_id)}:retry", wanted))
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        reply = yield from self._exchange.call(_send("POST", f"{_sweep_path(sweep_id)}:retry", wanted, headers))
         return reply.parse(Sweep)
 
     def clone(self, sweep_id: str, patch: dict[str, Any]) -> Op[Sweep]:
@@ -162,7 +163,12 @@ class Service:
 
     def stop_trial(self, sweep_id: str, number: int) -> Op[Trial]:
         reply = yield from self._exchange.call(Request("POST", f"{_trial_path(sweep_id, number)}:stop"))
-        return reply.parse(Trial)
+        try:
+            return reply.parse(Trial)
+        except Conflict as error:
+            if reply.tries > 1 and error.state == TrialState.CANCELLED:  # by the first try, whose answer was lost
+                return (yield from self.trial(sweep_id, number))
+            raise
 
     def until_finished(
         self, sweep_id: str, timeout_s: float | None, clock: Callable[[], float] = time.monotonic

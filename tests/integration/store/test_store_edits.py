@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -166,3 +168,59 @@ def test_a_part_of_the_budget_is_told_once(store: Store) -> None:
     store.write(Batch(sweep_id=sweep.id, milestones=[half.model_copy(update={"limit": 2.0, "used": 1.0})]))
     told = [event.data["limit"] for event in store.events_after(0) if event.type == "budget"]
     assert told == [1.0, 2.0], "again only for another limit"
+
+
+def test_a_pause_before_the_end_does_not_count_either(store: Store) -> None:
+    sweep = new_sweep(store, budget={"trials": 5, "wall_time_s": 3600.0})
+    store.set_sweep_state(sweep.id, SweepState.PAUSED)
+    began = time.monotonic()
+    time.sleep(0.3)  # paused
+    store.request_cancel(sweep.id)
+    store.edits.extend(sweep.id, {"trials": 9})
+    again = store.set_sweep_state(sweep.id, SweepState.RUNNING)
+    assert 0.3 <= again.idle_s <= time.monotonic() - began + 0.1
+
+
+@pytest.mark.parametrize(
+    ("budget", "fields"),
+    [({"steps": 4}, {"step": 4}), ({"cost": 2.0}, {"cost": 2.5}), ({"gpu_hours": 1.0}, {"gpu_hours": 1.5})],
+)
+def test_what_is_spent_must_be_extended_first(store: Store, budget: dict[str, Any], fields: dict[str, Any]) -> None:
+    sweep = new_sweep(store, budget={"trials": 5, **budget})
+    store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 0, state=TrialState.FAILED, failure=FAILURE, **fields)]))
+    store.set_sweep_state(sweep.id, SweepState.SUCCEEDED)
+    name = next(iter(budget))
+    asked: list[Callable[[], Sweep]] = [
+        lambda: store.edits.extend(sweep.id, {"trials": 9}),
+        lambda: store.edits.retry(sweep.id),
+        lambda: store.edits.request_trial(sweep.id, {"lr": 0.01}),
+    ]
+    for ask in asked:
+        with pytest.raises(InvalidSpec) as error:
+            ask()
+        assert [problem.pointer for problem in error.value.problems] == [f"/budget/{name}"]
+    assert store.edits.extend(sweep.id, {name: 50}).state is SweepState.QUEUED
+    assert store.edits.retry(sweep.id).num_trials == 6
+
+
+def test_the_same_retry_counts_once(store: Store) -> None:
+    sweep = finished_sweep(store, TrialState.FAILED, TrialState.FAILED)
+    for _ in range(2):
+        assert store.edits.retry(sweep.id, idempotency_key="k").num_trials == 4
+    for _ in range(2):
+        assert store.edits.retry(sweep.id, [0], idempotency_key="l").num_trials == 5
+
+
+def test_what_is_being_cancelled_takes_no_requests(store: Store) -> None:
+    sweep = new_sweep(store)
+    store.request_cancel(sweep.id)
+    with pytest.raises(Conflict, match="being cancelled"):
+        store.edits.request_trial(sweep.id, {"lr": 0.01})
+
+
+def test_a_target_that_is_reached_while_more_is_asked_for_is_lifted(store: Store) -> None:
+    sweep = new_sweep(store, metric={"name": "val_loss", "goal": "minimize", "target": 1.0})
+    store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 0, state=TrialState.COMPLETED, value=0.5)]))
+    store.edits.request_trial(sweep.id, {"lr": 0.01})
+    ended = store.set_sweep_state(sweep.id, SweepState.SUCCEEDED, revision=1)
+    assert (ended.state, ended.spec.metric.target) == ("queued", None)

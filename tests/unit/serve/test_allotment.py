@@ -70,3 +70,12 @@ def test_what_a_node_takes_along_is_nobodys(cluster: list[dict[str, Any]]) -> No
     assert shares_of(found, sweep("a", 12), sweep("b", 12)) == [12, 12]
     cluster[1]["Alive"] = False
     assert shares_of(found, sweep("late"), sweep("a", 12), sweep("b", 12)) == [6, 8, 7]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_trials_that_wait_at_rungs_are_no_demand() -> None:
+    found = Allotment(Settings())
+    waiting = {TrialState.PAUSED: 90, TrialState.RUNNING: 1, TrialState.COMPLETED: 9}
+    tail = sweep("tail", preemption=True).model_copy(update={"trials": waiting, "num_trials": 100})
+    assert shares_of(found, tail, sweep("a", 14)) == [2, 14]
+    assert not found.must_make_room(sweep("a", 14)) or found.share("tail") == 2

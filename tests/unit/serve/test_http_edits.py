@@ -87,6 +87,16 @@ async def test_trials_that_are_asked_for(http: httpx.AsyncClient, store: Store) 
     assert (await http.post(f"{path}:retry", json={"trial": [0]})).status_code == 400
 
 
+@pytest.mark.parametrize("action", ["extend", "enqueue", "retry", "clone"])
+async def test_bodies_are_not_read_without_end(http: httpx.AsyncClient, action: str) -> None:
+    made = await submitted(http)
+    headers = {"Content-Type": "application/json"}
+    answer = await http.post(f"/v1/sweeps/{made['id']}:{action}", content=b" " * (2**20 + 1), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    answer = await http.post(f"/v1/sweeps/{made['id']}:{action}", content=b"x=1")
+    assert answer.status_code == 415
+
+
 async def test_single_trials(http: httpx.AsyncClient, store: Store) -> None:
     made = await submitted(http)
     path = f"/v1/sweeps/{made['id']}/trials"

@@ -409,6 +409,41 @@ class TestWhatIsAskedFor:
         book.agenda.direct(Orders(spec=book.spec, revision=4))
         assert book.agenda.served == 3
 
+    def test_patience_does_not_end_what_users_asked_for(self) -> None:
+        book = ledger(stop_when={"no_improvement_trials": 2})
+        run(book, 0, [0.1])
+        wanted = [TrialRequest(id=n, params={}) for n in range(4)]
+        book.agenda.direct(Orders(spec=book.spec, revision=2, requests=wanted))
+        for number, request in enumerate(wanted, start=1):
+            book.open(number, {}, {}, 0, request)
+            book.started(number)
+            report(book, number, 1, 0.5)
+            book.ended(number, TrialState.COMPLETED)
+        assert book.stop_reason is None
+        for number in (5, 6):
+            run(book, number, [0.5])
+        assert "the last 2 trials" in (book.stop_reason or "")
+
+    def test_who_made_room_and_was_lost_or_ended_waits_no_longer(self) -> None:
+        book = ledger()
+        for number in range(2):
+            book.open(number, {}, {}, 0)
+            book.started(number)
+            book.made_room(number)
+        book.lost_attempt(0, "its node was lost while it saved its checkpoint")
+        book.ended(1, TrialState.CANCELLED)
+        assert not book.displaced
+        assert book.num_live == 1
+
+    def test_what_ran_until_a_pause_is_charged(self) -> None:
+        clock = Clock()
+        book = ledger(clock, resources={"gpu": 1})
+        book.open(0, {}, {}, 0)
+        book.started(0)
+        clock.now += 1800
+        book.release_all("the sweep was paused")
+        assert (book[0].state, book[0].gpu_hours) == (TrialState.PENDING, 0.5)
+
     def test_trials_that_make_room_are_no_longer_live(self) -> None:
         book = ledger()
         book.agenda.direct(Orders(spec=book.spec, revision=1, share=1, preempt=True))

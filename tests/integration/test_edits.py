@@ -82,10 +82,10 @@ def test_failed_trials_are_tried_again_with_mended_code(submit: Submit, tmp_path
 
 def test_configurations_made_by_hand_come_on_top(submit: Submit, gate: Path) -> None:
     sweep = held(submit, gate, budget={"trials": 1}, concurrency=2)
-    until(lambda: num_running(sweep) == 1, what="the only trial of the budget")
+    until(lambda: num_running(sweep) == 1, timeout_s=60, what="the only trial of the budget")
 
     sweep.enqueue({"x": 0.25})
-    until(lambda: num_running(sweep) == 2, what="the trial that was asked for")
+    until(lambda: num_running(sweep) == 2, timeout_s=60, what="the trial that was asked for")
     with pytest.raises(InvalidSpec, match="problem"):
         sweep.enqueue({"x": 7})
     gate.touch()
@@ -123,9 +123,9 @@ def test_a_trial_that_hangs_is_stopped_and_the_sweep_goes_on(submit: Submit) -> 
 
 def test_a_running_sweep_adapts_to_its_concurrency(submit: Submit, gate: Path) -> None:
     sweep = held(submit, gate, budget={"trials": 4}, concurrency=1)
-    until(lambda: num_running(sweep) == 1, what="the first trial")
+    until(lambda: num_running(sweep) == 1, timeout_s=60, what="the first trial")
     sweep.edit(concurrency=3)
-    until(lambda: num_running(sweep) == 3, what="three trials at once")
+    until(lambda: num_running(sweep) == 3, timeout_s=60, what="three trials at once")
     with pytest.raises(InvalidSpec, match="1 problem"):
         sweep.edit(trainable="other:one")
     gate.touch()
@@ -152,7 +152,7 @@ def test_attempts_that_take_too_long_end(
 
 def test_a_small_sweep_gets_its_share_of_a_full_cluster(submit: Submit, gate: Path, tmp_path: Path) -> None:
     large = held(submit, gate, budget={"trials": 40})
-    until(lambda: num_running(large) == 4, what="a full cluster")
+    until(lambda: num_running(large) == 4, timeout_s=60, what="a full cluster")
     other = tmp_path / "other"
     small = held(submit, other, budget={"trials": 2}, preemption=True)
 

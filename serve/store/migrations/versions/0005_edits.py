@@ -14,6 +14,7 @@ SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    # defaults as plain text: for an expression Alembic copies the table, which SQLite refuses where others refer to it
     with op.batch_alter_table("sweeps") as table:
         table.add_column(sa.Column("revision", sa.Integer(), server_default="1", nullable=False))
         table.add_column(sa.Column("cost", sa.Float(precision=53), server_default="0", nullable=False))
@@ -22,7 +23,7 @@ def upgrade() -> None:
         table.add_column(sa.Column("request_id", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("retry_of", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("num_failures", sa.Integer(), server_default="0", nullable=False))
-        table.add_column(sa.Column("stop_requested", sa.Boolean(), server_default=sa.false(), nullable=False))
+        table.add_column(sa.Column("stop_requested", sa.Boolean(), server_default="0", nullable=False))
     op.create_table(
         "trial_requests",
         sa.Column("id", SERIAL, nullable=False),

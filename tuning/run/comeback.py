@@ -45,6 +45,7 @@ class Comeback:
             if trial.value is not None and trial.best_step is not None and spec.metric.reached(trial.value):
                 self._ledger.stop(target_reached(spec, number, trial.best_step))
             if trial.state.finished:
+                rule.leave(number)  # it may have waited at a rung when its sweep ended
                 continue
             verdict = verdict_of(spec, rule, trial.step, trial.value, decision)
             if verdict is not None:

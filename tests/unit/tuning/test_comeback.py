@@ -34,13 +34,13 @@ class Taken:
         )
         reported = [Reported(t.number, t.step, t.value, EPOCH, 1.0) for t in trials]
         past = Past(trials=trials, reported=reported, decisions=decisions or [], elapsed_s=60)
-        search, rule = fresh(spec)
-        bring_back(past, search, rule)
+        search, self.rule = fresh(spec)
+        bring_back(past, search, self.rule)
         self.ledger = Ledger("s", spec)
         self.ledger.take_up(past.trials, past.elapsed_s)
         self.ended: dict[int, Verdict] = {}
         self.comeback = Comeback(past, self.ledger, Checkpoints(str(folder)))
-        self.comeback.settle(rule, self.end)
+        self.comeback.settle(self.rule, self.end)
 
     def end(self, number: int, verdict: Verdict) -> None:
         self.ended[number] = verdict
@@ -194,3 +194,12 @@ def test_the_warning_counts_the_checkpoints_that_are_there(tmp_path: Path) -> No
     taken = Taken(tmp_path, [trial(n, checkpoint=ref, resume_from=ref) for n, ref in enumerate(saved)])
 
     assert "2 of 2 trials go on, 1 of them from a checkpoint" in taken.warning
+
+
+def test_a_trial_that_ended_while_it_waited_is_promoted_no_more(tmp_path: Path) -> None:
+    """Its sweep was cancelled, or ended by its budget, and extended later: Tune does not have the trial any more."""
+    trials = [trial(0, TrialState.CANCELLED), trial(1, TrialState.PAUSED), trial(2, TrialState.PAUSED)]
+    taken = Taken(tmp_path, trials, [decision(Action.PAUSE, number) for number in range(3)], mode="promote")
+
+    assert taken.rule.waiting() == [1, 2]
+    assert taken.rule.next_up() != 0

@@ -42,7 +42,12 @@ class Allotment:
         if (claims, self._nodes, starting) != self._basis:
             self._basis = (claims, self._nodes, starting)
             self._shares = self._find(claims, starting, self._limits(sweeps))
-        self._hungry = [s for s in sweeps if s.spec.preemption and _num_running(s) < self.share(s.id)]
+        self._hungry = [s for s in sweeps if s.spec.preemption and self._has_use_for_more(s)]
+
+    def _has_use_for_more(self, sweep: Sweep) -> bool:
+        """Whether it has a trial for the places of its share that it doesn't use."""
+        waits = not _has_begun_all(sweep) or sweep.trials.get(TrialState.PENDING, 0) > 0
+        return waits and _num_running(sweep) < self.share(sweep.id)
 
     def _find(self, claims: Sequence[Claim], starting: set[str], limits: Mapping[str, Limit]) -> dict[str, int]:
         found = shares(claims, self._nodes, limits)
@@ -82,6 +87,10 @@ def _num_running(sweep: Sweep) -> int:
     return sweep.trials.get(TrialState.RUNNING, 0)
 
 
+def _has_begun_all(sweep: Sweep) -> bool:
+    return sweep.num_trials is not None and sum(sweep.trials.values()) >= sweep.num_trials
+
+
 def _num_live(sweep: Sweep) -> int:
     return _num_running(sweep) + sweep.trials.get(TrialState.PENDING, 0)
 
@@ -90,8 +99,7 @@ def _claim(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> Claim:
     spec = sweep.spec
     over = sum(count for state, count in sweep.trials.items() if state.finished)
     left = None if sweep.num_trials is None else max(1, sweep.num_trials - over)
-    if left is not None and sum(sweep.trials.values()) >= (sweep.num_trials or 0):
-        # all have begun: those that wait at a rung take a place one by one, if at all
+    if _has_begun_all(sweep):  # those that wait at a rung take a place one by one, if at all
         left = _num_live(sweep) + 1
     wanted = bundle(spec.resources)
     # what the cluster holds bounds it, too: so the shares need not be found anew as the trials of a long sweep end

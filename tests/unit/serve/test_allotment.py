@@ -78,4 +78,7 @@ def test_trials_that_wait_at_rungs_are_no_demand() -> None:
     waiting = {TrialState.PAUSED: 90, TrialState.RUNNING: 1, TrialState.COMPLETED: 9}
     tail = sweep("tail", preemption=True).model_copy(update={"trials": waiting, "num_trials": 100})
     assert shares_of(found, tail, sweep("a", 14)) == [2, 14]
-    assert not found.must_make_room(sweep("a", 14)) or found.share("tail") == 2
+    assert not found.must_make_room(sweep("a", 14)), "nothing may ever come of them"
+    promoted = tail.model_copy(update={"trials": {**waiting, TrialState.PAUSED: 89, TrialState.PENDING: 1}})
+    shares_of(found, promoted, sweep("a", 14))
+    assert found.must_make_room(sweep("a", 14))

@@ -27,8 +27,8 @@ _ROWS = 2_000
 """Results of a sweep per round, so that one sweep doesn't keep the others waiting."""
 _RECENT = 50
 """Finished sweeps looked at after a start: the last of them may have ended while no tracker ran."""
-_DONE = -1
-"""Cursor of a sweep of which everything was written."""
+_DONE_BEFORE = -1
+"""Cursor of a sweep that was written to its end by a version that did not know of extensions."""
 
 
 Sinks = dict[str, Callable[[], Sink]]
@@ -93,15 +93,20 @@ class Tracker:
 
     def _unfinished_business(self) -> list[Sweep]:
         recent = self._store.list_sweeps(limit=_RECENT).items
-        return [
-            s for s in recent if s.state.finished and _tracked(s) and self._store.get_cursor(_cursor(s.id)) != _DONE
-        ]
+        return [s for s in recent if s.state.finished and _tracked(s) and not self._is_done(s)]
+
+    def _is_done(self, sweep: Sweep) -> bool:
+        cursor = self._store.get_cursor(_cursor(sweep.id))
+        if cursor == _DONE_BEFORE or cursor >= 0:
+            return cursor == _DONE_BEFORE
+        # one that was extended, and ended again while no tracker ran, has more
+        return not self._store.results_after(_position(cursor), sweep_id=sweep.id, limit=1)
 
     def _round(self, sweep: Sweep) -> bool:
         followed = self._followed.get(sweep.id)
         if followed is None:
             cursor = self._store.get_cursor(_cursor(sweep.id))
-            followed = self._followed[sweep.id] = _Followed(self._sinks(sweep), cursor)
+            followed = self._followed[sweep.id] = _Followed(self._sinks(sweep), _position(cursor))
         # states first, results after: the results of a trial that is finished here are all there
         for number in followed.open:
             followed.open[number] = self._store.get_trial(sweep.id, number)
@@ -141,7 +146,7 @@ class Tracker:
 
     def _end(self, sweep: Sweep, followed: _Followed) -> None:
         self._all(sweep.id, followed, lambda sink: sink.close())
-        self._store.set_cursor(_cursor(sweep.id), _DONE)
+        self._store.set_cursor(_cursor(sweep.id), _done(followed.cursor))
         del self._followed[sweep.id]
 
     def _all(self, sweep_id: str, followed: _Followed, call: Callable[[Sink], None]) -> None:
@@ -186,3 +191,13 @@ def _tracked(sweep: Sweep) -> bool:
 
 def _cursor(sweep_id: str) -> str:
     return f"tracker/{sweep_id}"
+
+
+def _done(position: int) -> int:
+    """The cursor of a sweep of which everything was written, up to a position: it may go on from there one day."""
+    return -2 - position
+
+
+def _position(cursor: int) -> int:
+    """Where to go on; of a sweep that an earlier version was done with, from the beginning."""
+    return cursor if cursor >= 0 else -2 - cursor

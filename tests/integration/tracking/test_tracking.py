@@ -235,3 +235,20 @@ def test_a_deleted_sweep_is_let_go_and_the_others_go_on(store: Store, tmp_path: 
 
     assert sorted(notes) == ["gone closes", "other writes 1"]
     tracker.close()
+
+
+def test_a_sweep_that_is_extended_is_not_written_twice(store: Store, tmp_path: Path) -> None:
+    sweep = told(store, tensorboard=True)
+    drained(Tracker(store, tmp_path))
+    store.edits.extend(sweep.id, {"trials": 60})
+    store.set_sweep_state(sweep.id, SweepState.RUNNING)
+    again = trial(sweep, 7, state=TrialState.COMPLETED, step=1, value=0.4, best_step=1)
+    write(store, sweep, trials=[again], results=[result(7, step=1)])
+    store.set_sweep_state(sweep.id, SweepState.SUCCEEDED)
+
+    drained(Tracker(store, tmp_path))
+
+    assert [s.step for s in accumulator(tmp_path, 7).Scalars("val_loss")] == [1]
+    files = list((tmp_path / "tensorboard").rglob("events.out.*"))
+    assert len([path for path in files if path.parent.name == files[0].parent.name]) == 1
+    assert [s.step for s in accumulator(tmp_path, 0).Scalars("val_loss")] == [1, 2], "each once"

@@ -26,6 +26,7 @@ from toprung.tuning.run.spare import SPARE_ENV
 logger = logging.getLogger(__name__)
 
 _SPARE = "toprung-spare-"
+_RUNNER_OF = "toprung-runner-of-"
 _TAKE_UP_S = 60.0
 """The spare may still be loading when its sweep comes."""
 
@@ -64,19 +65,25 @@ class Runners:
                 self.release(sweep.id, spare.actor)
             else:
                 return spare.actor
-        _internal_kv_del(_key(sweep.id))  # of a spare that had the sweep before and is gone
-        actor = _actor(f"toprung-runner-{sweep.id}", _runtime_env(sweep, code))
+        # a name of its own: a sweep may begin again before the name of its last runner is free
+        name = f"toprung-runner-{sweep.id}-{secrets.token_hex(4)}"
+        _internal_kv_put(_key(sweep.id), name)  # before there is one: whoever comes after us would start another
+        actor = _actor(name, _runtime_env(sweep, code))
         self._begin(actor, sweep, orders)
         return actor
 
     def find(self, sweep: Sweep, orders: Orders) -> Any | None:
         """The runner of a sweep that an earlier life of the controller started; None if it is gone."""
-        name = _taken(sweep.id)
+        noted = _internal_kv_get(_key(sweep.id))
+        if noted is None:
+            return None
+        name = noted.decode()
         try:
-            actor = ray.get_actor(name or f"toprung-runner-{sweep.id}", namespace=NAMESPACE)
+            actor = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:
             return None
-        self._begin(actor, sweep, orders, self._code(sweep) if name else None)  # that life may have ended before it did
+        code = self._code(sweep) if name.startswith(_SPARE) else None
+        self._begin(actor, sweep, orders, code)  # that life may have ended before it did
         return actor
 
     def release(self, sweep_id: str, actor: Any) -> None:
@@ -158,18 +165,13 @@ _EMPTY = _empty()
 
 
 def _key(sweep_id: str) -> str:
-    """In the cluster's memory: which spare took the sweep up. An actor can't be named anew."""
-    return f"{_SPARE}of-{sweep_id}"
-
-
-def _taken(sweep_id: str) -> str | None:
-    name = _internal_kv_get(_key(sweep_id))
-    return None if name is None else name.decode()
+    """In the cluster's memory: the name of the actor that runs the sweep. One that was a spare can't be named anew."""
+    return f"{_RUNNER_OF}{sweep_id}"
 
 
 def _let_go_spares() -> None:
     """Ends the spares of an earlier life that no sweep has taken."""
-    taken = {_internal_kv_get(key) for key in _internal_kv_list(_key(""))}
+    taken = {_internal_kv_get(key) for key in _internal_kv_list(_RUNNER_OF)}
     for name in list_named_actors():
         if name.startswith(_SPARE) and name.encode() not in taken:
             ray.kill(ray.get_actor(name))

@@ -81,7 +81,8 @@ def test_failed_trials_are_tried_again_with_mended_code(submit: Submit, tmp_path
 
 
 def test_configurations_made_by_hand_come_on_top(submit: Submit, gate: Path) -> None:
-    sweep = held(submit, gate, budget={"trials": 1}, concurrency=2)
+    own_runner = {"env_vars": {"GREETING": "hello"}}  # it must be possible to begin anew at once
+    sweep = held(submit, gate, budget={"trials": 1}, concurrency=2, environment=own_runner)
     until(lambda: num_running(sweep) == 1, timeout_s=60, what="the only trial of the budget")
 
     sweep.enqueue({"x": 0.25})

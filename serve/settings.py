@@ -8,14 +8,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from toprung.errors import InvalidInput, Problem
+from toprung.tuning.orders import price
 from toprung.tuning.spec.reading import read
 
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 EVERYBODY = "default"
 """The quota of owners without one of their own."""
-ANY_GPU = "any"
-"""The price of GPUs without one of their own."""
 
 
 class _Model(BaseModel):
@@ -66,8 +65,7 @@ class Settings(_Model):
 
     def price(self, accelerator_type: str | None) -> float | None:
         """Of a GPU-hour; None where nothing says."""
-        named = None if accelerator_type is None else self.prices.get(accelerator_type)
-        return self.prices.get(ANY_GPU) if named is None else named
+        return price(self.prices, accelerator_type)
 
     def quota(self, owner: str | None) -> Quota:
         """Of an owner; of nobody, where access control is off, none."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from toprung.tuning.records import Record
 from toprung.tuning.spec import SweepSpec
+
+ANY_GPU = "any"
+"""The price of GPUs without one of their own."""
+
+
+def price(prices: Mapping[str, float], accelerator_type: str | None) -> float | None:
+    """Of a GPU-hour, by Ray's name of the accelerator type; None where nothing says."""
+    return prices.get(accelerator_type or ANY_GPU, prices.get(ANY_GPU))
 
 
 class TrialRequest(Record):
@@ -32,7 +41,7 @@ class Orders(Record):
     stopping: list[int] = Field(default_factory=list)
     """Numbers of unfinished trials that are to end."""
     prices: dict[str, float] = Field(default_factory=dict)
-    """Of a GPU-hour, by accelerator type; `any` for all others."""
+    """Of a GPU-hour, see `price`."""
     share: int = 1
     """Most trials at once."""
     preempt: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ray.exceptions import ActorUnavailableError, ActorUnschedulableError, RayActorError, RayTaskError
 
 from toprung.tuning.records import Failure, FailureKind
+from toprung.tuning.run.pace import WorkerBusyError
 from toprung.tuning.run.tracebacks import user_part, user_traceback
 
 
@@ -20,7 +21,7 @@ def failure_of(error: BaseException | None) -> Failure:
     if isinstance(error, RayActorError):
         return _lost(error)
     cause = _root(error)
-    if type(cause).__name__ == "WorkerBusyError":  # says nothing about the configuration
+    if isinstance(cause, WorkerBusyError):  # says nothing about the configuration
         return Failure(kind=FailureKind.NODE_LOST, message=str(cause))
     return Failure(kind=_kind(cause), message=_line(cause), traceback=_traceback(error, cause))
 

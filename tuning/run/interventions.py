@@ -73,7 +73,7 @@ class Interventions:
         self._verdicts[number] = why
         self._over.append(trial)
 
-    def failure_of(self, number: int, failure: Failure) -> Verdict:
+    def end_of(self, number: int, failure: Failure) -> Verdict:
         """How a trial ends that Tune doesn't try again."""
         why = self._killed.pop(number, failure)
         return (TrialState.FAILED, None, why) if isinstance(why, Failure) else why

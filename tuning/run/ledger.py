@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from toprung.tuning.orders import Orders, TrialRequest
+from toprung.tuning.orders import Orders, TrialRequest, price
 from toprung.tuning.records import (
     Batch,
     CheckpointRef,
@@ -373,8 +373,7 @@ class Ledger:
 
     def _price(self, accelerator_type: str | None) -> float:
         """Of a GPU-hour on a node with such GPUs; of an unknown type the spec may say it."""
-        prices = self.agenda.orders.prices
-        return prices.get(accelerator_type or self.spec.resources.accelerator_type or "any", prices.get("any", 0.0))
+        return price(self.agenda.orders.prices, accelerator_type or self.spec.resources.accelerator_type) or 0.0
 
     def _take_its_turn(self, number: int) -> None:
         """It waits no longer for the place that it gave up."""

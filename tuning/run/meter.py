@@ -97,31 +97,38 @@ class Meter:
 
     def spent(self, spec: SweepSpec) -> tuple[list[Milestone], str | None]:
         """What of the budget has been reached since the last call, and why the sweep must end, if it must."""
-        budget, total = spec.budget, self.used(spec.resources.gpu)
-        used: dict[str, float] = {
-            "wall_time_s": self._clock() - self._started_at,
-            "gpu_hours": total.gpu_hours,
-            "cost": total.cost,
-            "steps": self._steps,
-        }
-        limits = {name: limit for name in used if (limit := getattr(budget, name)) is not None}
         reached, reason = [], None
-        for name, limit in limits.items():
+        for name, unit in _UNITS.items():
+            limit = getattr(spec.budget, name)
+            if limit is None:  # asked for at each turn of Tune's loop: nothing is added up for nobody
+                continue
+            used = self._used_of(name, spec.resources.gpu)
             for percent in PERCENTS:
-                if used[name] * 100 >= limit * percent and (name, limit, percent) not in self._told:
+                if used * 100 >= limit * percent and (name, limit, percent) not in self._told:
                     self._told.add((name, limit, percent))
-                    reached.append(Milestone(budget=name, percent=percent, used=used[name], limit=limit))
-            if used[name] >= limit and reason is None:
-                reason = f"the budget of {limit:g} {_UNITS[name]} is used up"
+                    reached.append(Milestone(budget=name, percent=percent, used=used, limit=limit))
+            if used >= limit and reason is None:
+                reason = f"the budget of {limit:g} {unit} is used up"
         return reached, reason
+
+    def _used_of(self, name: str, gpus: float) -> float:
+        match name:
+            case "wall_time_s":
+                return self._clock() - self._started_at
+            case "steps":
+                return self._steps
+        used: float = getattr(self.used(gpus), name)
+        return used
 
     def overdue(self, limits: Failures) -> Iterator[tuple[int, str, bool]]:
         """Running attempts that take too long, or are silent for too long.
 
         Yields the trial's number, what is wrong, and whether no other attempt may follow.
         """
-        now = self._clock()
         longest, silence = limits.trial_timeout_s, limits.report_timeout_s
+        if longest is None and silence is None:
+            return
+        now = self._clock()
         for number, running in list(self._running.items()):
             if longest is not None and now - running.started_at >= longest:
                 yield number, f"took longer than failures.trial_timeout_s, {longest:g} s", True

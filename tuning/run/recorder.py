@@ -80,7 +80,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = number_of(trial)
-        self.end(number, self._scheduler.interventions.failure_of(number, failure_of(_error_of(trial))))
+        self.end(number, self._scheduler.interventions.end_of(number, failure_of(_error_of(trial))))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = number_of(trial)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
+from typing import TypeVar
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from toprung.errors import TooLarge, UnsupportedMedia
+from toprung.serve.http.answers import JSON
+
+MAX_JSON_BYTES = 1024 * 1024
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def check_media_type(request: Request, accepted: Collection[str], what: str) -> str:
@@ -46,3 +54,22 @@ async def limited(request: Request, max_bytes: int, what: str) -> AsyncIterator[
         if seen > max_bytes:
             raise too_large
         yield chunk
+
+
+async def read_json(request: Request, kind: type[M], what: str) -> M:
+    """The body, as a JSON object of a kind.
+
+    For dependencies that know the caller by then: the framework itself would read the body of anybody, and all of it,
+    before it asks who it is.
+
+    Raises:
+        TooLarge: it has more than a mebibyte.
+        UnsupportedMedia: it says that it isn't JSON.
+        RequestValidationError: it is none, or not of this kind.
+    """
+    check_media_type(request, (JSON,), what)
+    data = b"".join([chunk async for chunk in limited(request, MAX_JSON_BYTES, what)])
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None

@@ -27,13 +27,13 @@ class Edits:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def edit(self, sweep_id: str, patch: Mapping[str, Any], *, revision: int | None = None) -> Sweep:
+    def edit(self, sweep_id: str, patch: Mapping[str, Any], *, revisions: Collection[int] | None = None) -> Sweep:
         """Change budget, concurrency, priority or weight of a sweep that has not ended.
 
         Args:
             sweep_id: the sweep's id.
             patch: a merge patch (RFC 7396) of its spec.
-            revision: the one that the caller has seen.
+            revisions: those that the caller has seen; None: it doesn't matter.
 
         Raises:
             NotFound: there is no such sweep.
@@ -42,7 +42,7 @@ class Edits:
             InvalidSpec: the patch changes other fields, or leaves a spec with problems.
         """
         with self._database.write() as connection:
-            return _edit(connection, sweeps.get(connection, sweep_id), patch, revision)
+            return _edit(connection, sweeps.get(connection, sweep_id), patch, revisions)
 
     def extend(self, sweep_id: str, budget: Mapping[str, Any]) -> Sweep:
         """Give a sweep another budget, a merge patch of its present one; one that is finished is queued again.
@@ -111,10 +111,10 @@ class Edits:
             return _orders(connection, sweep_id)
 
 
-def _edit(connection: Connection, sweep: Sweep, patch: Mapping[str, Any], revision: int | None) -> Sweep:
-    if revision is not None and revision != sweep.revision:
+def _edit(connection: Connection, sweep: Sweep, patch: Mapping[str, Any], revisions: Collection[int] | None) -> Sweep:
+    if revisions is not None and sweep.revision not in revisions:
         raise PreconditionFailed(
-            f"Sweep {sweep.name} was changed in the meantime (revision {sweep.revision}, not {revision}). "
+            f"Sweep {sweep.name} was changed in the meantime (it has revision {sweep.revision}). "
             "Look at it again, and send the change with its new ETag.",
             state=sweep.state,
         )
@@ -123,11 +123,13 @@ def _edit(connection: Connection, sweep: Sweep, patch: Mapping[str, Any], revisi
             f"Sweep {sweep.name} has already {sweeps.ended(sweep.state)}; `toprung extend` gives it a larger budget.",
             state=sweep.state,
         )
+    _check_stays(sweep)
     spec = edited(sweep.spec, patch)
     return sweep if spec == sweep.spec else _save(connection, sweep, spec, edited=dict(patch))
 
 
 def _extend(database: Database, connection: Connection, sweep: Sweep, budget: Mapping[str, Any]) -> Sweep:
+    _check_stays(sweep)
     spec = edited(sweep.spec, {"budget": dict(budget)})
     if spec == sweep.spec and not sweep.state.finished:
         return sweep
@@ -217,8 +219,7 @@ def _bump(connection: Connection, sweep_id: str) -> None:
 def _request(
     database: Database, connection: Connection, sweep: Sweep, rows: Sequence[Mapping[str, Any]], code: str | None
 ) -> Sweep:
-    if sweep.cancel_requested and not sweep.state.finished:
-        raise Conflict(f"Sweep {sweep.name} is being cancelled; ask again when it is.", state=sweep.state)
+    _check_stays(sweep)
     problems = _spent(connection, sweep, sweep.spec) if sweep.state.finished else []
     if problems:
         raise InvalidSpec(f"{sweep.name} has no budget for a trial; toprung extend gives it more", problems=problems)
@@ -241,6 +242,14 @@ def _request(
     }
     changed = _save(connection, sweep, spec, **changes, **({} if code is None else {"code": code}))
     return _queue(database, connection, changed)
+
+
+def _check_stays(sweep: Sweep) -> None:
+    """Raises:
+    Conflict: it is about to end, and nothing would come of what is asked for.
+    """
+    if sweep.cancel_requested and not sweep.state.finished:
+        raise Conflict(f"Sweep {sweep.name} is being cancelled; ask again when it is.", state=sweep.state)
 
 
 def _queue(database: Database, connection: Connection, sweep: Sweep) -> Sweep:
@@ -271,8 +280,7 @@ def _check_worth(connection: Connection, sweep: Sweep, spec: SweepSpec) -> None:
 def _spent(connection: Connection, sweep: Sweep, spec: SweepSpec) -> list[Problem]:
     """Bounds of time, steps and money that a finished sweep has used up: it would end as soon as it began."""
     budget = spec.budget
-    columns = sweep_table.c.paused_at, sweep_table.c.id
-    paused_at, _ = connection.execute(select(*columns).where(sweep_table.c.id == sweep.id)).one()
+    paused_at = connection.execute(select(sweep_table.c.paused_at).where(sweep_table.c.id == sweep.id)).scalar()
     started = sweep.started_at or utc_now()
     steps = select(func.coalesce(func.sum(trial_table.c.step), 0)).where(trial_table.c.sweep_id == sweep.id)
     used: dict[str, float] = {

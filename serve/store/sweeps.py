@@ -139,7 +139,8 @@ def set_state(
     if state is SweepState.QUEUED and sweep.state is not SweepState.PAUSED:  # it was over, or about to be
         idle_from = func.coalesce(sweeps.c.paused_at, sweep.ended_at or utc_now())
         values |= {"paused_at": idle_from, "ended_at": None, "cancel_requested": False, "pause_requested": False}
-        values["spec"] = without_reached_target(sweep).model_dump_json()
+        if (spec := _without_reached_target(sweep)) is not sweep.spec:
+            values["spec"] = spec.model_dump_json()
     if state.finished:
         _finish_trials(database, connection, sweep.id, reason or f"the sweep {state}", failure)
         values["ended_at"] = utc_now()
@@ -194,7 +195,7 @@ def ended(state: SweepState) -> str:
     return "been cancelled" if state is SweepState.CANCELLED else state.value
 
 
-def without_reached_target(sweep: Sweep) -> SweepSpec:
+def _without_reached_target(sweep: Sweep) -> SweepSpec:
     """For a sweep that goes on: a target that it has reached would end it at once."""
     metric = sweep.spec.metric
     if sweep.best is None or not metric.reached(sweep.best.value):

@@ -29,7 +29,7 @@ def edited(spec: SweepSpec, patch: Mapping[str, Any]) -> SweepSpec:
     if fixed:
         hint = f"these can: {', '.join(EDITABLE)}; for another sweep with it changed: toprung clone"
         problems = [Problem(pointer(name), "not_editable", "can't change once submitted", hint) for name in fixed]
-        raise InvalidSpec(_count(problems), problems=problems)
+        raise InvalidSpec(_count("the edit", problems), problems=problems)
     data: dict[str, Any] = merged(spec.model_dump(mode="json"), patch)
     return spec_from(data)
 
@@ -52,7 +52,7 @@ def point(spec: SweepSpec, config: Mapping[str, Any]) -> dict[str, Any]:
             dataclasses.replace(problem, pointer=problem.pointer.replace("/search/points/0", "/config", 1))
             for problem in error.problems
         ]
-        raise InvalidSpec(_count(problems).replace("edit", "configuration"), problems=problems) from None
+        raise InvalidSpec(_count("the configuration", problems), problems=problems) from None
     return asked.space.given(config)
 
 
@@ -73,5 +73,5 @@ def merged(value: Any, patch: Any) -> Any:
     return result
 
 
-def _count(problems: list[Problem]) -> str:
-    return "the edit has " + ("1 problem" if len(problems) == 1 else f"{len(problems)} problems")
+def _count(what: str, problems: list[Problem]) -> str:
+    return f"{what} has " + ("1 problem" if len(problems) == 1 else f"{len(problems)} problems")

@@ -8,20 +8,17 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from toprung.errors import InvalidSpec, Malformed, PreconditionFailed, PreconditionRequired, Problem
-from toprung.serve.http import audit
+from toprung.errors import InvalidSpec, Malformed, PreconditionRequired, Problem
 from toprung.serve.http.access import Caller, OwnSweepId, Writer
 from toprung.serve.http.answers import JSON, etag_of, record
-from toprung.serve.http.bodies import check_media_type, limited
+from toprung.serve.http.bodies import check_media_type, limited, read_json
 from toprung.serve.http.context import Context, SweepId, TrialNumber
 from toprung.serve.http.endpoints.documented import problems
-from toprung.serve.http.endpoints.sweeps import IdempotencyKey
-from toprung.serve.http.submission import MAX_SPEC_BYTES, SpecText, checked_spec, price_problems
-from toprung.tuning.plan import num_trials
+from toprung.serve.http.endpoints.sweeps import IdempotencyKey, submitted
+from toprung.serve.http.submission import MAX_SPEC_BYTES, SpecText, price_problems
 from toprung.tuning.records import Sweep, Trial
 from toprung.tuning.spec.edit import edited, merged
 
@@ -65,16 +62,10 @@ B = TypeVar("B", bound=Body)
 
 
 def _body(kind: type[B]) -> Callable[[Request, Caller], Awaitable[B]]:
-    """Reads a body once the caller is known to be one: the framework would read anybody's, and all of it, before."""
+    """Reads a body, once the caller is known to be one."""
 
     async def read(request: Request, caller: Writer) -> B:
-        check_media_type(request, (JSON,), "a request")
-        data = b"".join([chunk async for chunk in limited(request, MAX_SPEC_BYTES, "A request")])
-        try:
-            return kind.model_validate_json(data)
-        except ValidationError as error:
-            found = [{**details, "loc": ("body", *details["loc"])} for details in error.errors()]
-            raise RequestValidationError(found) from None
+        return await read_json(request, kind, "A request")
 
     return read
 
@@ -109,7 +100,7 @@ IfMatch = Annotated[str | None, Header(description="The ETag with which the swee
 def edit_sweep(context: Context, sweep: OwnSweepId, patch: Patch, if_match: IfMatch = None) -> Response:
     """Change budget, concurrency, priority or weight of a sweep that has not ended; a running one adapts."""
     _check_price(context, sweep, patch.get("budget"))
-    return _answer(context.store.edits.edit(sweep, patch, revision=_revision(if_match, context, sweep)))
+    return _answer(context.store.edits.edit(sweep, patch, revisions=_revisions(if_match)))
 
 
 @router.post(
@@ -187,17 +178,7 @@ def clone_sweep(
     """Submit the spec of a sweep again, with changes; the new one knows nothing of the old."""
     data = merged(context.store.get_sweep(sweep).spec.model_dump(mode="json"), patch)
     sent = SpecText(json.dumps(data), f"{sweep}/{json.dumps(patch, sort_keys=True)}")
-    spec = checked_spec(sent, context)
-    made, new = context.store.create_sweep(
-        spec,
-        name=spec.name,
-        num_trials=num_trials(spec),
-        owner=caller.owner,
-        idempotency_key=idempotency_key,
-        body_hash=sent.sha256,
-    )
-    audit.note_target(request.scope, made.id)
-    return record(made, 201 if new else 200, {"Location": f"/v1/sweeps/{made.id}"})
+    return submitted(context, caller, request, sent, idempotency_key)
 
 
 @router.post(
@@ -240,14 +221,13 @@ def _answer(sweep: Sweep, status: int = 200) -> Response:
     return record(sweep, status, {"ETag": etag_of(sweep)})
 
 
-def _revision(if_match: str | None, context: Context, sweep_id: str) -> int | None:
-    """The revision that the caller has seen; None where any will do.
+def _revisions(if_match: str | None) -> set[int] | None:
+    """The revisions that the caller has seen; None where any will do.
 
-    Only the revision of the tag counts: that a running sweep has new results is no reason to refuse an edit.
+    Only the revision of a tag counts: that a running sweep has new results is no reason to refuse an edit.
 
     Raises:
         PreconditionRequired: there is no If-Match.
-        PreconditionFailed: none of its tags is of this sweep's present revision.
     """
     if if_match is None:
         raise PreconditionRequired(
@@ -256,12 +236,4 @@ def _revision(if_match: str | None, context: Context, sweep_id: str) -> int | No
         )
     if if_match.strip() == "*":
         return None
-    seen = {int(match[1]) for tag in if_match.split(",") if (match := _TAG.fullmatch(tag.strip()))}
-    sweep = context.store.get_sweep(sweep_id)
-    if sweep.revision in seen:
-        return sweep.revision
-    raise PreconditionFailed(
-        f"Sweep {sweep.name} was changed in the meantime (it has revision {sweep.revision}). "
-        "Look at it again, and send the change with its new ETag.",
-        state=sweep.state,
-    )
+    return {int(match[1]) for tag in if_match.split(",") if (match := _TAG.fullmatch(tag.strip()))}

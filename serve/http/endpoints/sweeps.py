@@ -10,11 +10,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from toprung.serve.http import audit
-from toprung.serve.http.access import OwnSweepId, Writer
+from toprung.serve.http.access import Caller, OwnSweepId, Writer
 from toprung.serve.http.answers import cacheable, items, record
-from toprung.serve.http.context import Context, SweepId, SweepRef
+from toprung.serve.http.context import Context, Services, SweepId, SweepRef
 from toprung.serve.http.endpoints.documented import Query, problems
-from toprung.serve.http.submission import SPEC_BODY, SentSpec, checked_spec
+from toprung.serve.http.submission import SPEC_BODY, SentSpec, SpecText, checked_spec
 from toprung.serve.queue import with_places
 from toprung.tuning.plan import forecast, num_trials, priced
 from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Sweep, SweepState, utc_now
@@ -69,6 +69,13 @@ def submit_sweep(
     context: Context, caller: Writer, request: Request, sent: SentSpec, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Start a sweep. It is on disk when the answer comes."""
+    return submitted(context, caller, request, sent, idempotency_key)
+
+
+def submitted(
+    context: Services, caller: Caller, request: Request, sent: SpecText, idempotency_key: str | None
+) -> Response:
+    """The answer to a spec that was sent, or made of another one: its sweep."""
     spec = checked_spec(sent, context)
     sweep, new = context.store.create_sweep(
         spec,

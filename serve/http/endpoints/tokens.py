@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from toprung.access import NewToken, Owner, Scope, Token
@@ -14,13 +13,12 @@ from toprung.errors import Conflict
 from toprung.serve.http import audit
 from toprung.serve.http.access import Admin
 from toprung.serve.http.answers import JSON, items, record
-from toprung.serve.http.bodies import check_media_type, limited
+from toprung.serve.http.bodies import read_json
 from toprung.serve.http.context import Context, Services
 from toprung.serve.http.endpoints.documented import problems
 
 router = APIRouter(tags=["tokens"])
 
-_MAX_BYTES = 1024 * 1024
 TokenId = Annotated[str, Path(description="What the token begins with.", examples=["tpr_3k9x0m7a2b5c"])]
 
 
@@ -34,17 +32,8 @@ class TokenRequest(BaseModel):
 
 
 async def _wanted(request: Request, caller: Admin) -> TokenRequest:
-    """The body. Read here, since the framework would read the body of anybody, and all of it, before it asks who it is.
-
-    Raises:
-        TooLarge, UnsupportedMedia: see `toprung.serve.http.bodies`.
-    """
-    check_media_type(request, (JSON,), "a token's request")
-    data = b"".join([chunk async for chunk in limited(request, _MAX_BYTES, "A token's request")])
-    try:
-        return TokenRequest.model_validate_json(data)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from None
+    """The body."""
+    return await read_json(request, TokenRequest, "A token's request")
 
 
 _WANTED = {

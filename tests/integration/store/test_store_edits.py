@@ -29,7 +29,7 @@ def finished_sweep(store: Store, *states: TrialState) -> Sweep:
 
 def test_an_edit_counts_and_is_told(store: Store) -> None:
     sweep = new_sweep(store)
-    changed = store.edits.edit(sweep.id, {"budget": {"trials": 80}, "concurrency": 3, "priority": 5}, revision=1)
+    changed = store.edits.edit(sweep.id, {"budget": {"trials": 80}, "concurrency": 3, "priority": 5}, revisions={1, 7})
     assert (changed.revision, changed.num_trials, changed.spec.budget.trials) == (2, 80, 80)
     assert (changed.spec.concurrency, changed.spec.priority) == (3, 5)
     assert changed.spec.parameters == sweep.spec.parameters
@@ -37,8 +37,8 @@ def test_an_edit_counts_and_is_told(store: Store) -> None:
     assert edited.type == "sweep.edited"
     assert edited.data["edited"] == {"budget": {"trials": 80}, "concurrency": 3, "priority": 5}
     assert store.edits.edit(sweep.id, {"concurrency": 3}).revision == 2, "the same again is no change"
-    with pytest.raises(PreconditionFailed, match="revision 2, not 1"):
-        store.edits.edit(sweep.id, {"concurrency": 4}, revision=1)
+    with pytest.raises(PreconditionFailed, match="revision 2"):
+        store.edits.edit(sweep.id, {"concurrency": 4}, revisions={1})
 
 
 def test_higher_priority_goes_first_from_then_on(store: Store) -> None:
@@ -214,8 +214,14 @@ def test_the_same_retry_counts_once(store: Store) -> None:
 def test_what_is_being_cancelled_takes_no_requests(store: Store) -> None:
     sweep = new_sweep(store)
     store.request_cancel(sweep.id)
-    with pytest.raises(Conflict, match="being cancelled"):
-        store.edits.request_trial(sweep.id, {"lr": 0.01})
+    asked: list[Callable[[], Sweep]] = [
+        lambda: store.edits.request_trial(sweep.id, {"lr": 0.01}),
+        lambda: store.edits.extend(sweep.id, {"trials": 90}),
+        lambda: store.edits.edit(sweep.id, {"priority": 3}),
+    ]
+    for ask in asked:
+        with pytest.raises(Conflict, match="being cancelled"):
+            ask()
 
 
 def test_a_target_that_is_reached_while_more_is_asked_for_is_lifted(store: Store) -> None:

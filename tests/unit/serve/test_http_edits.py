@@ -83,8 +83,9 @@ async def test_trials_that_are_asked_for(http: httpx.AsyncClient, store: Store) 
     assert (nobody.status_code, nobody.json()["state"]) == (409, "queued")
     code = await http.post(f"{path}:retry", json={"code": "sha256:" + "0" * 64})
     assert (code.status_code, code.json()["errors"][0]["code"]) == (422, "missing_package")
-    assert (await http.post(f"{path}:retry", json={"code": "../../etc/passwd"})).status_code == 400
-    assert (await http.post(f"{path}:retry", json={"trial": [0]})).status_code == 400
+    for body, pointer in (({"code": "../../etc/passwd"}, "/code"), ({"trial": [0]}, "/trial")):
+        wrong = await http.post(f"{path}:retry", json=body)
+        assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (400, pointer)
 
 
 @pytest.mark.parametrize("action", ["extend", "enqueue", "retry", "clone"])

@@ -2,21 +2,22 @@
 
 All are frozen pydantic models; times are timezone-aware UTC. Sweep states:
 
-    queued --a--> running --b--> succeeded
-     |  ^            |-----c--> failed
-     n  p            |-----e--> cancelled <--d-- queued or paused
-     v  |            |-----o--> paused
-    paused           '-----r--> queued     asked for more in the moment in which it ended
-    succeeded, failed, cancelled --q--> queued     extended, or trials were asked for (enqueue, retry)
+    queued --a--> running --b--> succeeded       docs/lifecycle.md says of each letter who does it, and when
+     ^ ^ ^           |-----c--> failed
+     | | |           |-----d--> cancelled <--d-- queued, paused
+     | | '-----r-----|
+     | |             '-----e--> paused    <--e-- queued
+     | '-------f----- paused
+     '---------g----- succeeded, failed, cancelled
 
 Trial states:
 
-    pending --f--> running --g--> completed   reached max_t, or returned by itself
-       ^  ^           |-----h--> pruned      stopped by the scheduler
-       |  |           |-----i--> failed      see FailureKind
-       |  '---k-------|                      its attempt was lost or the sweep paused, another follows
-       '--m-- paused <-l-'                   waits at a rung; promoted (m), or pruned (h) when nothing more will be
-       |------------j--------> cancelled     the sweep ended first (cancel, budget, target)
+    pending --s--> running --t--> completed   reached max_t, or returned by itself
+       ^  ^           |-----u--> pruned      stopped by the scheduler
+       |  |           |-----v--> failed      see FailureKind
+       |  '---w-------|                      its attempt was lost, the sweep paused, or it made room; another follows
+       '--y-- paused <-x-'                   waits at a rung; promoted (y), or pruned (u) when nothing more will be
+       |------------z--------> cancelled     the sweep ended first (cancel, budget, target), or a user ended it
 
 A trial's finished state never changes again: a retry is another trial. Each change is one event.
 """

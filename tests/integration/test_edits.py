@@ -190,6 +190,22 @@ def test_trials_that_wait_let_a_more_urgent_sweep_pass(submit: Submit, gate: Pat
     ended(early)
 
 
+def test_a_sweep_that_has_no_share_lets_its_worker_go(submit: Submit, gate: Path) -> None:
+    whole = {"resources": {"cpu": 4}}
+    first = held(submit, gate, budget={"trials": 2}, **whole)
+    until(lambda: num_running(first) == 1, timeout_s=60, what="a trial on all of the cluster")
+    urgent = submit("good", budget={"trials": 1}, priority=1, wait=False, **whole, **NO_STOPPING)
+    until(lambda: list(urgent.trials(state="pending")), timeout_s=60, what="a more urgent trial that waits")
+    gate.touch()
+    ended(urgent)
+    ended(first)
+
+
+def test_a_function_that_is_slow_to_leave_holds_up_the_next_trial_and_loses_none(submit: Submit) -> None:
+    sweep = ended(submit("slow_to_leave", budget={"trials": 3}, scheduler={"type": "none", "max_t": 2}, concurrency=1))
+    assert [t.state for t in sweep.trials()] == [TrialState.COMPLETED] * 3
+
+
 def test_a_budget_of_steps_ends_a_sweep_and_says_how_much_is_used(submit: Submit) -> None:
     sweep = submit("good", budget={"trials": 9, "steps": 20}, concurrency=1, **NO_STOPPING)
     assert sweep.record.reason == "the budget of 20 steps is used up"

@@ -283,3 +283,13 @@ def eats_memory(config: dict[str, Any]) -> None:
     (Path(config["words"]) / "eats").touch()
     time.sleep(3600)
     print(len(food))
+
+
+def slow_to_leave(config: dict[str, Any]) -> None:
+    """As with a `finally` that uploads something."""
+    try:
+        for step in itertools.count(1):
+            tune.report({"loss": 1.0 / step})
+            time.sleep(0.05)
+    finally:
+        time.sleep(4)

@@ -191,7 +191,7 @@ def test_trials_that_wait_let_a_more_urgent_sweep_pass(submit: Submit, gate: Pat
 
 
 def test_a_sweep_that_has_no_share_lets_its_worker_go(submit: Submit, gate: Path) -> None:
-    whole = {"resources": {"cpu": 4}}
+    whole: dict[str, Any] = {"resources": {"cpu": 4}}
     first = held(submit, gate, budget={"trials": 2}, **whole)
     until(lambda: num_running(first) == 1, timeout_s=60, what="a trial on all of the cluster")
     urgent = submit("good", budget={"trials": 1}, priority=1, wait=False, **whole, **NO_STOPPING)

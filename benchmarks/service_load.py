@@ -12,7 +12,7 @@ decisions, a trial's results, the first two also with If-None-Match.
 
     without load, with load
         trials_per_s         between the first and the last end of a trial
-        *_cpu                cores that a part of the service took: the HTTP replica, Serve's proxy, the controller
+        *_cpu                cores that a part of the service took: the HTTP replica, the controller
     with load
         clients_cpu          cores that the load itself took
         read_p50_ms, read_p99_ms, reads_per_s   from the moment when a read was due to the last byte of its answer
@@ -49,7 +49,7 @@ from toprung.serve.store import Store
 from toprung.tuning.records import Event, TrialState
 
 WITHOUT, WITH = "without load", "with load"
-PARTS = {"replica": "ServeReplica", "proxy": "ProxyActor", "controller": "::ControllerActor"}
+PARTS = {"replica": "ServeReplica", "controller": "::ControllerActor"}
 SWEEP_S = 150
 
 
@@ -59,8 +59,8 @@ class Size:
     trials: int
 
 
-QUICK = Size(rounds=1, trials=25)
-FULL = Size(rounds=3, trials=60)
+QUICK = Size(rounds=1, trials=15)
+FULL = Size(rounds=3, trials=40)
 
 
 def spec(trials: int, wait_ms: int) -> dict[str, Any]:

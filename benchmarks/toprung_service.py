@@ -122,6 +122,7 @@ def started(num_cpus: int = 2) -> Iterator[Started]:
         command += ["--num-cpus", str(num_cpus)]
         with (home / "service.log").open("wb") as log:
             process = psutil.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service ends with who is told to
         try:
             yield Started(wait_for_url(home, process), process, home)
         finally:
@@ -141,6 +142,8 @@ def wait_for_url(home: Path, process: psutil.Popen) -> str:
 
 
 def stop(process: psutil.Popen) -> None:
+    if process.poll() is not None:  # it could not even start
+        return
     left = [process, *process.children(recursive=True)]
     process.send_signal(signal.SIGTERM)
     try:

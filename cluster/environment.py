@@ -24,8 +24,6 @@ def own_cluster(home: Path) -> dict[str, str]:
         # Ray puts a reachable address in the place of 127.0.0.1 (services.resolve_ip_for_localhost), but where this
         # switch of desktop systems says that a machine is a cluster by itself
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # Serve kills a proxy that has not loaded in 5 s, and its start then fails: a busy machine takes longer
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     }
 
 

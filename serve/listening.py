@@ -5,8 +5,15 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 from toprung.errors import InvalidInput, Unavailable
+
+_BACKLOG = 1_024
+"""Connections that wait to be taken; the kernel may allow fewer."""
 
 
 def is_loopback(host: str) -> bool:
@@ -40,27 +47,91 @@ def check(host: str, port: int) -> None:
         "networks"
     )
     try:
-        family = socket.AF_INET if host == "localhost" or ipaddress.ip_address(host).version == 4 else socket.AF_INET6
+        family = _family(host)
     except ValueError:
         raise wrong from None
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1" if host == "localhost" else host, port))
+            probe.bind((_address(host), port))
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise wrong from error
             raise Unavailable(f"port {port} is taken; choose another with --port ({error.strerror})") from error
 
 
-def check_alone(host: str, auth: bool) -> None:
-    """That nobody else reaches a service without access control, on a Ray Serve that listens on `host`.
+class Door:
+    """The socket that the service listens on, kept by its process and handed to each of its replicas.
+
+    While one replica follows another, callers wait to be let in instead of finding nobody there, and nobody else can
+    take the port.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        """Listens from now on.
+
+        Raises:
+            Unavailable: the port is taken by something else.
+        """
+        self._socket = _opened(host, port)
+        self._folder = tempfile.TemporaryDirectory(prefix="toprung-")  # for its short path: a socket's is 107 bytes
+        self.path = Path(self._folder.name) / "door"
+        """What a replica needs to know; for this user alone."""
+        self._handover = socket.socket(socket.AF_UNIX)
+        self._handover.bind(str(self.path))
+        self._handover.listen()
+        threading.Thread(target=self._hand_over, name="door", daemon=True).start()
+
+    def close(self) -> None:
+        """Listen no more; who has been handed the socket still does. Again changes nothing."""
+        with suppress(OSError):
+            self._handover.shutdown(socket.SHUT_RDWR)
+        self._handover.close()
+        self._socket.close()
+        self._folder.cleanup()
+
+    def _hand_over(self) -> None:
+        while True:
+            try:
+                replica, _ = self._handover.accept()
+            except OSError:  # it was closed
+                return
+            with replica, suppress(OSError):  # it has died meanwhile
+                socket.send_fds(replica, [b"."], [self._socket.fileno()])
+
+
+def through(door: Path, host: str, port: int) -> socket.socket:
+    """The listening socket as a replica gets it.
 
     Raises:
-        Unavailable: others do.
+        Unavailable: the process that kept it has been killed, and the port was taken since.
     """
-    if not auth and not is_loopback(host):
-        raise Unavailable(
-            f"Ray Serve runs on this cluster already and listens on {host}, where others can reach it. Use "
-            "`toprung up --auth` to ask them for tokens, or end what runs there with `serve shutdown`."
-        )
+    try:
+        with socket.socket(socket.AF_UNIX) as keeper:
+            keeper.connect(str(door))
+            _, (handle,), _, _ = socket.recv_fds(keeper, 1, 1)
+    except OSError:
+        return _opened(host, port)
+    return socket.socket(fileno=handle)
+
+
+def _opened(host: str, port: int) -> socket.socket:
+    door = socket.socket(_family(host))
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # where the service's process was killed, its replica on a joined cluster listens until the next one replaces it
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        door.bind((_address(host), port))
+        door.listen(_BACKLOG)
+    except OSError as error:
+        door.close()
+        raise Unavailable(f"the service cannot listen on {url_of(host, port)}: {error.strerror}") from error
+    return door
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET if ipaddress.ip_address(_address(host)).version == 4 else socket.AF_INET6
+
+
+def _address(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host

@@ -14,11 +14,11 @@ from ray import serve
 
 from toprung import __version__
 from toprung.cluster import embedded
+from toprung.serve import listening
 from toprung.serve.actor import NAMESPACE
 from toprung.serve.admin import keep_admin_token
 from toprung.serve.deploy import deploy, withdraw
 from toprung.serve.home import Home
-from toprung.serve.listening import url_of
 
 logger = logging.getLogger("toprung.serve")
 
@@ -29,18 +29,20 @@ def run(args: argparse.Namespace, home: Home) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Raises:
-        Unavailable: the cluster cannot be joined.
+        Unavailable: the cluster cannot be joined, or the port is taken.
     """
     stop = threading.Event()
     _listen(stop)
+    door = listening.Door(args.host, args.port)
     try:
-        _serve(args, home, stop)
+        _serve(args, home, door, stop)
     finally:
+        door.close()
         home.service_file.unlink(missing_ok=True)
         ray.shutdown()
 
 
-def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
+def _serve(args: argparse.Namespace, home: Home, door: listening.Door, stop: threading.Event) -> None:
     own = args.address is None
     if own:
         address = embedded.start(namespace=NAMESPACE, num_cpus=args.num_cpus, num_gpus=args.num_gpus)
@@ -50,8 +52,8 @@ def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
     logger.info("Ray at %s", address)
     if args.auth:
         keep_admin_token(home)
-    deploy(home.path, host=args.host, port=args.port, wait_for_resources=not own, auth=args.auth)
-    url = url_of(args.host, args.port)
+    deploy(home.path, door.path, host=args.host, port=args.port, wait_for_resources=not own, auth=args.auth)
+    url = listening.url_of(args.host, args.port)
     home.announce(
         url=url,
         pid=os.getpid(),
@@ -64,6 +66,7 @@ def _serve(args: argparse.Namespace, home: Home, stop: threading.Event) -> None:
     logger.info("ready at %s", url)
     stop.wait()
     logger.info("stopping")
+    door.close()
     withdraw(drain_s=_DRAIN_S, end_sweeps=own)
     if own:
         serve.shutdown()

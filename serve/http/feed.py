@@ -21,9 +21,7 @@ from toprung.tuning.records import Event, SweepState
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.2
-TICK_PER_WATCHER_S = 0.005
-"""The tick is at least so long for each: all watchers together are sent at most 200 pieces a second, each of which is
-a message from the replica to Serve's proxy and takes about half a millisecond of CPU there and here."""
+"""How long the store is left alone after a look."""
 PAGE = 500
 """Events that a stream takes from the store at once."""
 _BATCH = 1_000
@@ -69,11 +67,6 @@ class Feed:
         self._floor: int | None = None
         """All events after this one, up to the head, are in `_frames`; None before the first look."""
         self._head = 0
-
-    @property
-    def tick_s(self) -> float:
-        """How long the store is left alone after a look."""
-        return max(self._tick_s, self._watchers * TICK_PER_WATCHER_S)
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
@@ -135,7 +128,7 @@ class Feed:
             except Exception:
                 logger.exception("the event feed failed to read the store")
             if not more:
-                await asyncio.sleep(self.tick_s)
+                await asyncio.sleep(self._tick_s)
 
     async def _look(self) -> bool:
         """Take in what is new. Returns whether there is more at once."""

@@ -24,7 +24,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 KILLS = 10
 TRIALS = 48
-VICTIMS = ("RunnerActor", "ControllerActor", "ServeReplica", "ProxyActor", "ImplicitFunc")
+VICTIMS = ("RunnerActor", "ControllerActor", "ServeReplica", "ImplicitFunc")
 """In the titles that Ray gives to processes; the last is a trial's worker."""
 
 
@@ -50,13 +50,14 @@ def kill_one(service: Service, rng: random.Random) -> str:
 
 
 def num_results(sweep: SweepHandle) -> int:
-    with contextlib.suppress(ToprungError):  # its replica or proxy is the one that was killed
+    with contextlib.suppress(ToprungError):  # its replica is the one that was killed
         return sweep.refresh().num_results
     return 0
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("algorithm", "seed"), [("random", 1), ("random", 2), ("random", 3), ("tpe", 1)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("algorithm", ["random", "tpe"])
 def test_ten_kills_change_nothing(service: Service, algorithm: str, seed: int) -> None:
     rng = random.Random(seed)
     sweep = service.client.submit(
@@ -81,6 +82,7 @@ def test_ten_kills_change_nothing(service: Service, algorithm: str, seed: int) -
         time.sleep(rng.uniform(0, 1))  # so that the next one dies at any moment of a step
         killed.append(kill_one(service, rng))
     logger.info("killed: %s", ", ".join(killed))
+    assert len(killed) == KILLS, "the sweep ended too soon"
 
     assert sweep.wait(timeout_s=300, progress=False).state is SweepState.SUCCEEDED
     check_untouched(sweep, same_configurations=algorithm == "random")

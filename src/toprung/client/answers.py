@@ -33,7 +33,7 @@ class Reply:
     def busy(self) -> bool:
         """Whether to try again: the service can't answer now, or a proxy in front of it says so.
 
-        Ray Serve's does with a 500 where a replica died with the request; our own is a problem document.
+        Some do with a 500 where the service died with the request; our own is a problem document.
         """
         return self.head.status in _BUSY or (self.head.status == 500 and self.head.media_type != _PROBLEM)
 

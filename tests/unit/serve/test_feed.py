@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from toprung.serve.http.feed import TICK_PER_WATCHER_S, TICK_S, Feed
+from toprung.serve.http.feed import Feed
 from toprung.serve.http.streams import event_stream
 from toprung.serve.store import Store
 from toprung.tuning.records import Sweep, SweepState
@@ -83,13 +82,3 @@ async def test_the_store_is_read_once_for_all(store: Store, sweep: Sweep, monkey
 
     assert all(frames[0] is found[0][0] for frames in found)
     assert sum(reads) == 1
-
-
-async def test_many_watchers_are_told_less_often(store: Store) -> None:
-    feed = Feed(store)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(feed.watched())
-        assert feed.tick_s == TICK_S
-        for _ in range(199):
-            await stack.enter_async_context(feed.watched())
-        assert feed.tick_s == 200 * TICK_PER_WATCHER_S > TICK_S

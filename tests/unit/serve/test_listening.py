@@ -42,8 +42,30 @@ def test_a_port_that_is_taken(host: str) -> None:
     listening.check(host, port)
 
 
-def test_a_ray_serve_that_others_reach_is_only_used_with_tokens() -> None:
-    with pytest.raises(Unavailable, match=r"listens on 0\.0\.0\.0, .*toprung up --auth"):
-        listening.check_alone("0.0.0.0", auth=False)
-    listening.check_alone("0.0.0.0", auth=True)
-    listening.check_alone("127.0.0.1", auth=False)
+def test_callers_wait_at_the_door_from_one_replica_to_the_next() -> None:
+    door = listening.Door("localhost", 0)
+    try:
+        first = listening.through(door.path, "unused", 1)
+        address = first.getsockname()
+        with pytest.raises(Unavailable, match=f"port {address[1]} is taken"):
+            listening.check(*address)
+        first.close()
+        with socket.create_connection(address) as caller:
+            with listening.through(door.path, "unused", 1) as second:
+                callee, who = second.accept()
+                callee.close()
+            assert who == caller.getsockname()
+    finally:
+        door.close()
+        door.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    with listening.through(door.path, *address) as alone:  # nobody keeps a door any more
+        assert alone.getsockname() == address
+
+
+def test_a_door_where_something_else_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"cannot listen on http://127.0.0.1:{port}: "):
+            listening.Door("127.0.0.1", port)

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from sqlalchemy import Connection, Row, Table, delete, select, tuple_, update
 
 from toprung.errors import Conflict
-from toprung.serve.store import events
+from toprung.serve.store import events, usage
 from toprung.serve.store.database import Database
 from toprung.serve.store.rows import checkpoint_of
 from toprung.serve.store.sweeps import get, in_states
@@ -69,6 +69,7 @@ class Retention:
             if any(_remove_some(connection, table, sweep_id, limit) for table in _CHILDREN):
                 return False
             connection.execute(delete(cursors).where(cursors.c.name == f"tracker/{sweep_id}"))
+            usage.keep(connection, sweep_id)
             connection.execute(delete(sweeps).where(sweeps.c.id == sweep_id))
             return True
 

@@ -110,6 +110,20 @@ sweeps = Table(
     Index(None, "state", "id"),
 )
 
+past_usage = Table(
+    "past_usage",
+    metadata,
+    # No foreign key: what a sweep has used is kept when it is deleted and nothing else of it is.
+    Column("sweep_id", String(40), primary_key=True),
+    Column("owner", String(100)),
+    Column("started_at", Utc, nullable=False),
+    Column("trials", BigInteger, nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("gpu_hours", Float(53), nullable=False),
+    Column("cost", Float(53), nullable=False),
+    Index(None, "started_at"),
+)
+
 trials = Table(
     "trials",
     metadata,

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, insert, literal, select, union_all
 
 from toprung.serve.store.rows import sweep_of
 from toprung.serve.store.sweeps import THERE
-from toprung.serve.store.tables import COUNTERS, results, sweeps, trials
+from toprung.serve.store.tables import COUNTERS, past_usage, results, sweeps, trials
 from toprung.tuning.records import Usage
 
 _NEWEST = 50
 """Sweeps that are looked through for one of the same trainable."""
 
 
+_EACH = select(
+    sweeps.c.id.label("sweep_id"),
+    sweeps.c.owner,
+    sweeps.c.started_at,
+    sum((sweeps.c[name] for name in COUNTERS.values()), start=literal(0)).label("trials"),
+    sweeps.c.num_results.label("steps"),
+    sweeps.c.gpu_hours,
+    sweeps.c.cost,
+).where(sweeps.c.started_at.is_not(None))
+"""What each sweep has used, in the columns of `past_usage`; the deleted ones too, as long as their rows are there."""
+
+
 def by_owner(connection: Connection, since: datetime | None, until: datetime | None) -> list[Usage]:
-    num_trials = sum((sweeps.c[name] for name in COUNTERS.values()), start=0)
-    query = select(
-        sweeps.c.owner,
-        func.count().label("sweeps"),
-        func.sum(num_trials).label("trials"),
-        func.sum(sweeps.c.num_results).label("steps"),
-        func.sum(sweeps.c.gpu_hours).label("gpu_hours"),
-        func.sum(sweeps.c.cost).label("cost"),
-    ).where(THERE, sweeps.c.started_at.is_not(None))
+    each = union_all(_EACH, select(past_usage)).subquery()
+    sums = (func.sum(each.c[name]).label(name) for name in ("trials", "steps", "gpu_hours", "cost"))
+    query = select(each.c.owner, func.count().label("sweeps"), *sums).group_by(each.c.owner)
     if since is not None:
-        query = query.where(sweeps.c.started_at >= since)
+        query = query.where(each.c.started_at >= since)
     if until is not None:
-        query = query.where(sweeps.c.started_at < until)
-    rows = connection.execute(query.group_by(sweeps.c.owner))
-    found = [Usage.model_validate(row._mapping) for row in rows]
+        query = query.where(each.c.started_at < until)
+    found = [Usage.model_validate(row._mapping) for row in connection.execute(query)]
     return sorted(found, key=lambda usage: (-usage.cost, -usage.gpu_hours, -usage.steps, usage.owner or ""))
+
+
+def keep(connection: Connection, sweep_id: str) -> None:
+    """Before the sweep's row goes: what it has used is still its owner's."""
+    names = [column.name for column in past_usage.columns]
+    connection.execute(insert(past_usage).from_select(names, _EACH.where(sweeps.c.id == sweep_id)))
 
 
 def step_time(connection: Connection, trainable: str) -> tuple[str, float] | None:

@@ -161,7 +161,8 @@ def test_rows_go_in_small_transactions_that_anybody_may_go_on_with(new_url: NewU
     url = new_url()
     store = Store(url)
     sweep, other = ended(store), ended(store)
-    before = everything(store, other.id)
+    before, used = everything(store, other.id), store.usage()
+    assert used[0].sweeps == 2 and used[0].steps > 0
     store.delete_sweep(sweep.id)
     store.close()
     engine = create_engine(url)
@@ -179,6 +180,7 @@ def test_rows_go_in_small_transactions_that_anybody_may_go_on_with(new_url: NewU
         assert [known.id for known in store.retention.deleted_sweeps()] == [sweep.id]
         gone = store.retention.remove_rows(sweep.id, ROWS)
         assert everything(store, other.id) == before
+        assert store.usage() == used, "it counts once, whatever is left of it"
         store.close()
         assert left - num_rows() <= ROWS
         left, steps = num_rows(), steps + 1
@@ -191,7 +193,8 @@ def test_rows_go_in_small_transactions_that_anybody_may_go_on_with(new_url: NewU
         for table in metadata.sorted_tables:
             column = table.c.get("sweep_id", table.c.id if table.name == "sweeps" else None)
             if column is not None:
-                assert connection.execute(select(column).distinct()).scalars().all() == [other.id], table.name
+                whose = [sweep.id] if table.name == "past_usage" else [other.id]
+                assert connection.execute(select(column).distinct()).scalars().all() == whose, table.name
         assert sorted(connection.execute(select(metadata.tables["cursors"].c.name)).scalars()) == [
             "events/last-id",
             f"tracker/{other.id}",

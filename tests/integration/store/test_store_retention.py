@@ -162,7 +162,7 @@ def test_rows_go_in_small_transactions_that_anybody_may_go_on_with(new_url: NewU
     store = Store(url)
     sweep, other = ended(store), ended(store)
     before, used = everything(store, other.id), store.usage()
-    assert used[0].sweeps == 2 and used[0].steps > 0
+    assert (used[0].sweeps, used[0].steps > 0) == (2, True)
     store.delete_sweep(sweep.id)
     store.close()
     engine = create_engine(url)

@@ -67,13 +67,6 @@ class Allotment:
         """Most trials that the sweep may have at once."""
         return self._shares.get(sweep_id, 1)
 
-    def room_in_quota(self, sweep: Sweep, running: Sequence[Sweep]) -> bool:
-        """Whether the owner of a sweep may have one more run, with a trial for each at least."""
-        quota = self._settings.quota(sweep.owner)
-        own = [other for other in running if other.owner == sweep.owner]
-        gpus = sum(other.spec.resources.gpu for other in [*own, sweep])
-        return (quota.trials is None or len(own) < quota.trials) and (quota.gpus is None or gpus <= quota.gpus)
-
     def _limits(self, sweeps: Sequence[Sweep]) -> dict[str, Limit]:
         quotas = {owner: self._settings.quota(owner) for owner in {s.owner for s in sweeps} if owner is not None}
         return {owner: Limit(quota.trials or math.inf, quota.gpus or math.inf) for owner, quota in quotas.items()}

@@ -21,7 +21,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from toprung.errors import Conflict, NotFound
 from toprung.serve.allotment import Allotment
 from toprung.serve.home import Home
-from toprung.serve.queue import MAX_RUNNING
+from toprung.serve.queue import next_up
 from toprung.serve.retention.deletion import Remover
 from toprung.serve.runners import Runners
 from toprung.serve.settings import Settings
@@ -137,12 +137,7 @@ class Controller:
     def _tick(self) -> None:
         sweeps = self._store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])
         running = [sweep for sweep in sweeps if sweep.state is SweepState.RUNNING]
-        queued = [sweep for sweep in sweeps if sweep.state is SweepState.QUEUED]
-        starting: list[Sweep] = []
-        for sweep in queued:
-            begun = [*running, *starting]
-            if len(begun) < MAX_RUNNING and self._allotment.room_in_quota(sweep, begun):
-                starting.append(sweep)
+        starting, _ = next_up(sweeps, self._settings)
         self._allotment.update([sweep for sweep in sweeps if sweep in running or sweep in starting])
         for sweep in running:
             self._watch(sweep)

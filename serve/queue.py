@@ -6,30 +6,56 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from toprung.serve.settings import Settings
 from toprung.tuning.records import QueuePlace, Sweep, SweepState
 
 MAX_RUNNING = 8
 """Sweeps that run at once; each costs a process of about 300 MB. The others wait."""
 
 
-def with_places(sweeps: Iterable[Sweep], unfinished: Sequence[Sweep], now: datetime) -> list[Sweep]:
-    """The sweeps, those that have to wait with their places; one that can start is about to.
+def next_up(unfinished: Sequence[Sweep], settings: Settings) -> tuple[list[Sweep], list[Sweep]]:
+    """Which sweeps of the queue can start, and which have to wait.
 
     Args:
-        sweeps: any.
         unfinished: all that run or wait, in the order in which they are served.
-        now: the time.
+        settings: with the quotas. Who waits for the own quota holds up nobody else.
     """
-    running = [sweep for sweep in unfinished if sweep.state is SweepState.RUNNING]
-    queued = [sweep.id for sweep in unfinished if sweep.state is SweepState.QUEUED]
-    waiting = queued[max(0, MAX_RUNNING - len(running)) :]
-    ends = sorted(_left_s(sweep, now) for sweep in running)
+    begun = [sweep for sweep in unfinished if sweep.state is SweepState.RUNNING]
+    starting, waiting = [], []
+    for sweep in unfinished:
+        if sweep.state is not SweepState.QUEUED:
+            continue
+        if len(begun) < MAX_RUNNING and _is_in_quota(sweep, begun, settings):
+            starting.append(sweep)
+            begun.append(sweep)
+        else:
+            waiting.append(sweep)
+    return starting, waiting
+
+
+def with_places(sweeps: Iterable[Sweep], unfinished: Sequence[Sweep], now: datetime, settings: Settings) -> list[Sweep]:
+    """The sweeps, those that have to wait with their places; one that can start is about to."""
+    starting, waiting = next_up(unfinished, settings)
+    begun = [sweep for sweep in unfinished if sweep.state is SweepState.RUNNING] + starting
+    ends = iter(sorted(_left_s(sweep, now) for sweep in begun))
     places = {}
-    for position, sweep_id in enumerate(waiting, 1):
-        wait_s = ends[position - 1] if position <= len(ends) else math.inf
+    for position, sweep in enumerate(waiting, 1):
+        held = not _is_in_quota(sweep, begun, settings)
+        if held:  # it waits for a sweep of its owner
+            wait_s = min((_left_s(other, now) for other in begun if other.owner == sweep.owner), default=math.inf)
+        else:  # the others take the places as they come free
+            wait_s = next(ends, math.inf)
         at = _full_minute(now + timedelta(seconds=wait_s)) if math.isfinite(wait_s) else None
-        places[sweep_id] = QueuePlace(position=position, expected_start_at=at)
+        places[sweep.id] = QueuePlace(position=position, expected_start_at=at, quota=held)
     return [sweep.model_copy(update={"queue": places[sweep.id]}) if sweep.id in places else sweep for sweep in sweeps]
+
+
+def _is_in_quota(sweep: Sweep, begun: Sequence[Sweep], settings: Settings) -> bool:
+    """Whether the owner of a sweep may have one more run, with a trial for each at least."""
+    quota = settings.quota(sweep.owner)
+    own = [other for other in begun if other.owner == sweep.owner]
+    gpus = sum(other.spec.resources.gpu for other in [*own, sweep])
+    return (quota.trials is None or len(own) < quota.trials) and (quota.gpus is None or gpus <= quota.gpus)
 
 
 def _full_minute(at: datetime) -> datetime:

@@ -168,6 +168,8 @@ class QueuePlace(Record):
     """1 is next."""
     expected_start_at: UtcTime | None = None
     """From how fast the running sweeps' trials ended so far; None where that says nothing."""
+    quota: bool = False
+    """What holds it is its owner's quota."""
 
 
 class Sweep(Record):

@@ -135,7 +135,7 @@ def _placed(context: Context, sweeps: list[Sweep]) -> list[Sweep]:
     if all(sweep.state is not SweepState.QUEUED for sweep in sweeps):
         return sweeps
     unfinished = context.store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])
-    return with_places(sweeps, unfinished, utc_now())
+    return with_places(sweeps, unfinished, utc_now(), context.settings)
 
 
 @router.post(

@@ -63,6 +63,8 @@ def print_sweep(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
 def waiting(place: QueuePlace, now: datetime | None = None) -> str:
     """Where a sweep waits, and for how long."""
     where = "is next in the queue" if place.position == 1 else f"is number {place.position} in the queue"
+    if place.quota:
+        where += ", held by its owner's quota"
     if place.expected_start_at is None:
         return where
     left_s = (place.expected_start_at - (now or datetime.now(UTC))).total_seconds()

@@ -12,7 +12,7 @@ from tests.unit.serve.test_http import SPEC, YAML, reported, submitted
 
 from toprung.errors import InvalidInput
 from toprung.serve.http.app import create_app
-from toprung.serve.queue import MAX_RUNNING, with_places
+from toprung.serve.queue import MAX_RUNNING, next_up, with_places
 from toprung.serve.settings import Settings
 from toprung.serve.store import Store
 from toprung.tuning.plan import forecast, priced
@@ -46,7 +46,7 @@ class TestTheQueue:
         # as fast as so far: 5 of 10 trials in 10 minutes leave 10 more, 8 of 10 in 20 leave 5
         full = [running("a", 5, 10), running("b", 8, 20), *(running(f"r{i}", 0, 5) for i in range(MAX_RUNNING - 2))]
         waiting = [sweep("w1"), sweep("w2"), sweep("w3")]
-        placed = with_places(waiting, [*full, *waiting], NOW)
+        placed = with_places(waiting, [*full, *waiting], NOW, Settings())
         assert [s.queue for s in placed] == [
             QueuePlace(position=1, expected_start_at=NOW + timedelta(minutes=5 + 1)),
             QueuePlace(position=2, expected_start_at=NOW + timedelta(minutes=10 + 1)),
@@ -56,8 +56,18 @@ class TestTheQueue:
     def test_who_can_start_does_not_wait(self) -> None:
         first, second = sweep("w1"), sweep("w2")
         begun = [running(f"r{i}", 0, 5) for i in range(MAX_RUNNING - 1)]
-        placed = with_places([first, second], [*begun, first, second], NOW)
+        placed = with_places([first, second], [*begun, first, second], NOW, Settings())
         assert [s.queue for s in placed] == [None, QueuePlace(position=1)]
+
+    def test_who_is_held_by_a_quota_waits_for_its_owner_and_holds_up_nobody(self) -> None:
+        settings = Settings.model_validate({"quotas": {"ann": {"trials": 1}}})
+        begun = [running("a", 5, 10).model_copy(update={"owner": "ann"}), running("b", 8, 20)]
+        anns, bobs = sweep("w1", owner="ann"), sweep("w2", owner="bob")
+        starting, waiting = next_up([*begun, anns, bobs], settings)
+        assert ([s.id for s in starting], [s.id for s in waiting]) == (["w2"], ["w1"])
+        placed = with_places([anns, bobs], [*begun, anns, bobs], NOW, settings)
+        until = NOW + timedelta(minutes=10 + 1)
+        assert [s.queue for s in placed] == [QueuePlace(position=1, expected_start_at=until, quota=True), None]
 
     async def test_it_is_shown_while_it_waits(self, http: httpx.AsyncClient, store: Store) -> None:
         before = [await submitted(http, SPEC.replace("demo", f"demo-{i}")) for i in range(MAX_RUNNING)]
@@ -65,6 +75,7 @@ class TestTheQueue:
         assert (await http.get(f"/v1/sweeps/{made['id']}")).json()["queue"] == {
             "position": 1,
             "expected_start_at": None,
+            "quota": False,
         }
         assert (await http.get("/v1/sweeps")).json()["items"][0]["queue"]["position"] == 1
         store.request_cancel(before[0]["id"])

@@ -50,11 +50,12 @@ class Service:
         home: its folder.
         extra: further arguments.
         within: a command that becomes the service's process, which it gets as its arguments.
+        port: where it listens; a free one if none is given.
     """
 
-    def __init__(self, home: Path, *extra: str, within: Sequence[str] = ()) -> None:
+    def __init__(self, home: Path, *extra: str, within: Sequence[str] = (), port: int | None = None) -> None:
         self.home = home
-        self.port = free_port()
+        self.port = port or free_port()
         self.log = home.parent / f"{home.name}.log"
         # started where a user's own code lies: nothing must be imported from there
         elsewhere = home.parent / f"{home.name}-started-in"
@@ -73,6 +74,15 @@ class Service:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """All its processes, as when its machine is switched off."""
+        service = psutil.Process(self.process.pid)
+        for process in [service, *service.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.process.wait()
+        self.client.close()
 
     def stop(self) -> None:
         self.client.close()

@@ -162,11 +162,7 @@ def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
         )
         until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
     finally:
-        service = psutil.Process(first.process.pid)
-        for process in [service, *service.children(recursive=True)]:
-            kill(process)
-        first.process.wait()
-        first.client.close()
+        first.kill()
     second = Service(first.home, "--num-cpus", "2")
     try:
         again = second.client.sweep(sweep.id)

@@ -27,6 +27,7 @@ from toprung.errors import ToprungError
 from toprung.tuning.records import SweepState
 
 logger = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 CHAOS_S = 15 * 60
 SWEEPS = 3

@@ -105,7 +105,7 @@ class Service:
 
 
 class Submit(Protocol):
-    def __call__(self, trainable: str, *, folder: str = ..., wait: bool = ..., **changes: Any) -> SweepHandle: ...
+    def __call__(self, trainable: str, /, *, folder: str = ..., wait: bool = ..., **changes: Any) -> SweepHandle: ...
 
 
 def processes_of(service: Service, actor: str, *, waiting: bool = False) -> list[psutil.Process]:
@@ -139,7 +139,7 @@ def client(service: Service) -> Client:
 def submit(client: Client) -> Submit:
     """Submits a sweep over one of the trainables in `userland/` and waits for its end."""
 
-    def submit(trainable: str, *, folder: str = "userland", wait: bool = True, **changes: Any) -> SweepHandle:
+    def submit(trainable: str, /, *, folder: str = "userland", wait: bool = True, **changes: Any) -> SweepHandle:
         spec = {
             "name": trainable.lower().replace("_", "-"),
             "trainable": f"trainables:{trainable}",

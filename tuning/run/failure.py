@@ -47,7 +47,7 @@ def _kind(cause: BaseException) -> FailureKind:
     # by name: torch is not imported here, and older versions have it under torch.cuda
     if type(cause).__name__ == "OutOfMemoryError":
         return FailureKind.GPU_OOM
-    if isinstance(cause, MemoryError):
+    if isinstance(cause, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(cause):  # PyTorch's
         return FailureKind.HOST_OOM
     return FailureKind.USER_ERROR
 

@@ -43,7 +43,7 @@ from toprung.tuning.run.recorder import Recorder, SweepStopper
 from toprung.tuning.run.resources import bundle, missing, slots
 from toprung.tuning.run.room import once_there_is_room
 from toprung.tuning.run.service import Service
-from toprung.tuning.run.trainable import IDENTITY, can_be_resumed, host, load
+from toprung.tuning.run.trainable import IDENTITY, Setting, can_be_resumed, host, load
 from toprung.tuning.schedule import scheduler_of
 from toprung.tuning.search import Search
 from toprung.tuning.spec import Resources, SweepSpec
@@ -141,7 +141,8 @@ class Runner:
         comeback.settle(rule, recorder.end)
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
-        hosted = host(target, functools.partial(self._service.log, self._ledger.sweep_id), _pace(spec))
+        sink = functools.partial(self._service.log, self._ledger.sweep_id)
+        hosted = host(target, Setting(sink, seeded.seed or 0, spec.resources.gpu), _pace(spec))
         register_trainable(name, with_resources(hosted, placement(spec.resources)), warn=False)
         tuner = functools.partial(
             Tuner,

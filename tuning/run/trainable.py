@@ -14,7 +14,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune import Trainable
 from ray.tune.experiment import Trial
@@ -25,6 +25,7 @@ from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.run.logs import Sink, TrialOutput
 from toprung.tuning.run.pace import Pace, batched
 from toprung.tuning.run.room import let_checkpoints_wait
+from toprung.tuning.run.seeds import seed_all
 from toprung.tuning.run.spare import settle_threads
 from toprung.tuning.run.tracebacks import user_traceback
 
@@ -66,9 +67,19 @@ def _not_trainable(path: str, what: str) -> InvalidSpec:
     return InvalidSpec(f"trainable {problem.message}", problems=[problem])
 
 
-def host(target: Any, sink: Sink, pace: Pace) -> type[Trainable]:
-    """The Tune trainable that runs `target`, a result of `load`, and sends its output to `sink`."""
-    return _host_class(target, sink) if inspect.isclass(target) else batched(_host_function(target, sink), pace)
+class Setting(NamedTuple):
+    """What the trials of a sweep have in common."""
+
+    sink: Sink
+    """Where their output goes."""
+    seed: int
+    gpu: float
+    """What a trial has of GPUs."""
+
+
+def host(target: Any, setting: Setting, pace: Pace) -> type[Trainable]:
+    """The Tune trainable that runs `target`, a result of `load`."""
+    return _host_class(target, setting) if inspect.isclass(target) else batched(_host_function(target, setting), pace)
 
 
 def can_be_resumed(target: Any) -> bool | None:
@@ -87,16 +98,22 @@ def can_go_on_later(saves: bool | None, trial: Trial, result: dict[str, Any]) ->
     return bool(result.get(SHOULD_CHECKPOINT) or trial.has_checkpoint()) if saves is None else saves
 
 
-def _attach(config: dict[str, Any], sink: Sink) -> TrialOutput:
+def _attach(config: dict[str, Any], setting: Setting) -> TrialOutput:
+    """Prepares this process for the trial whose identity is in its config, and takes that out."""
     global _output
     identity = config.pop(IDENTITY)
     if _output is None:
-        _output = TrialOutput(sink)
+        _output = TrialOutput(setting.sink)
         settle_threads()
         let_checkpoints_wait()
+        if "torch" in sys.modules:
+            from toprung.tuning.torch.memory import cap  # noqa: PLC0415  would load PyTorch for who doesn't use it
+
+            cap(setting.gpu)
         # a line per checkpoint would bury what the user prints
         logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
     _output.attach(identity["number"], identity["attempt"])
+    seed_all(setting.seed, identity["origin"])
     return _output
 
 
@@ -105,13 +122,13 @@ def _say(error: BaseException) -> None:
     sys.stderr.write("".join(user_traceback(error)))
 
 
-def _host_function(function: Callable[[dict[str, Any]], Any], sink: Sink) -> type[Trainable]:
+def _host_function(function: Callable[[dict[str, Any]], Any], setting: Setting) -> type[Trainable]:
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def hosted(config: dict[str, Any]) -> Generator[Any, None, None]:
             config = dict(config)
-            output = _attach(config, sink)
+            output = _attach(config, setting)
             try:
                 yield from function(config)
             except Exception as error:
@@ -125,7 +142,7 @@ def _host_function(function: Callable[[dict[str, Any]], Any], sink: Sink) -> typ
         @functools.wraps(function)
         def hosted(config: dict[str, Any]) -> Any:
             config = dict(config)
-            output = _attach(config, sink)
+            output = _attach(config, setting)
             try:
                 return function(config)
             except Exception as error:
@@ -142,12 +159,12 @@ def _host_function(function: Callable[[dict[str, Any]], Any], sink: Sink) -> typ
     return hosted_trainable
 
 
-def _host_class(cls: type[Trainable], sink: Sink) -> type[Trainable]:
+def _host_class(cls: type[Trainable], setting: Setting) -> type[Trainable]:
     class Hosted(cls):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
             self._toprung_base = {*vars(self), "_toprung_base", "_toprung_output", "_monitor"}
             self.config.pop(IDENTITY, None)
-            self._toprung_output = _attach(config, sink)
+            self._toprung_output = _attach(config, setting)
             self._toprung_run(super().setup, config)
 
         def step(self) -> Any:
@@ -157,7 +174,7 @@ def _host_class(cls: type[Trainable], sink: Sink) -> type[Trainable]:
             return [self.train()]
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._toprung_output = _attach(new_config, sink)
+            self._toprung_output = _attach(new_config, setting)
             self.config.pop(IDENTITY, None)
             if super().reset_config(new_config):
                 return True

@@ -1,0 +1,74 @@
+"""PyTorch trials in the service: resumed, repeatable, and not dead when memory runs out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Submit
+from toprung.client import SweepHandle
+from toprung.tuning.records import Action, FailureKind, SweepState, TrialState
+
+DIGITS: dict[str, Any] = {
+    "trainable": "toprung.examples.digits.memory_safe:Digits",
+    "metric": {"name": "val_loss", "goal": "minimize"},
+    "parameters": {
+        "lr": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True},
+        "batch_size": 64,
+        "channels": 4,
+        "hidden": 16,
+        "dropout": 0.1,
+        "weight_decay": 0.0,
+        "optimizer": "adam",
+    },
+}
+TIGHT: dict[str, Any] = {
+    "metric": {"name": "train_loss", "goal": "minimize"},
+    "scheduler": {"type": "asha", "max_t": 3},
+}
+
+
+def results(sweep: SweepHandle) -> list[list[dict[str, Any]]]:
+    """What each trial reported, but for its memory."""
+    return [
+        [{k: v for k, v in result.metrics.items() if not k.startswith("memory/")} for result in trial.results()]
+        for trial in sweep.trials()
+    ]
+
+
+def test_trials_pause_and_go_on_and_a_sweep_can_be_repeated(submit: Submit) -> None:
+    asha = {"type": "asha", "max_t": 4, "grace_period": 1, "reduction_factor": 2, "mode": "promote"}
+    sweep = submit("digits", **DIGITS, budget={"trials": 4}, scheduler=asha, concurrency=1)
+    assert sweep.state is SweepState.SUCCEEDED
+    assert any(d.action is Action.PROMOTE for d in sweep.decisions())
+    best = sweep.best().record.metrics
+    assert isinstance(best["accuracy"], float)
+    assert best["accuracy"] > 0.8
+    assert all("memory/rss_mb" in r.metrics for trial in sweep.trials() for r in trial.results())
+
+    # the same trials, none of which pauses
+    again = submit("digits", **DIGITS, budget={"trials": 4}, scheduler={"type": "none", "max_t": 4})
+    for first, second in zip(results(sweep), results(again), strict=True):
+        assert first == second[: len(first)]
+
+
+@pytest.mark.parametrize("trainable", ["Tight", "own_loop"])
+def test_a_batch_that_does_not_fit_is_computed_in_parts(submit: Submit, trainable: str) -> None:
+    fits = {"fits": {"type": "categorical", "choices": [3, 16]}}
+    sweep = submit("tight", **{**TIGHT, "trainable": f"torch_trainables:{trainable}"}, parameters=fits)
+    assert sweep.state is SweepState.SUCCEEDED
+    said = {t.record.params["fits"]: "".join(t.logs()) for t in sweep.trials()}
+    assert "batches of 16 are computed in parts of at most 2" in said[3]
+    assert "out of memory" not in said[16]
+
+
+def test_one_that_does_not_fit_at_all_says_so(submit: Submit) -> None:
+    fits = {"fits": 0, "x": {"type": "float", "low": 0.0, "high": 1.0}}
+    tight = {**TIGHT, "trainable": "torch_trainables:Tight"}
+    sweep = submit("tight", **tight, budget={"trials": 1}, parameters=fits)
+    (trial,) = (t.record for t in sweep.trials())
+    assert trial.state is TrialState.FAILED
+    assert trial.failure is not None
+    assert trial.failure.kind is FailureKind.GPU_OOM
+    assert "not even one sample at a time fits" in (trial.failure.traceback or "")

@@ -1,0 +1,161 @@
+"""`TorchTrainable`: resumed as if never interrupted, cut in parts as if all fitted; nothing of a trial stays behind."""
+
+from __future__ import annotations
+
+import gc
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from tests.torch_models import Small, allocator_fails, out_of_memory
+from torch import nn
+
+from toprung.tuning.torch import TorchTrainable
+from toprung.tuning.torch.growth import census
+
+
+@pytest.fixture(autouse=True)
+def _random_states() -> None:
+    random.seed(7)
+    np.random.seed(7)
+    torch.manual_seed(7)
+
+
+def weights(trainable: TorchTrainable) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in trainable.model.parameters()]
+
+
+def trained(config: dict[str, Any], results: int, folder: Path | None = None) -> tuple[Any, list[dict[str, Any]]]:
+    """Trains; with a folder each result is that of a new object, which goes on from the last one's checkpoint."""
+    trainable, reported = Small(config), []
+    for number in range(results):
+        if folder is not None and number:
+            trainable.save_checkpoint(str(folder))
+            random.seed(99), np.random.seed(99), torch.manual_seed(99)  # whatever happens in between
+            trainable = Small(config)
+            trainable.load_checkpoint(str(folder))
+        reported.append(trainable.step())
+    return trainable, [{k: v for k, v in result.items() if k != "memory"} for result in reported]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"dropout": 0.3},
+        {"dropout": 0.3, "steps_per_result": 4, "clip_norm": 0.5},
+        {"dropout": 0.3, "steps_per_result": 2, "accumulate": 2, "precision": "bf16"},
+        {"precision": "fp16", "accumulate": 4},
+    ],
+    ids=["passes", "within a pass", "accumulated", "fp16"],
+)
+def test_a_training_that_is_resumed_is_bit_for_bit_the_unbroken_one(config: dict[str, Any], tmp_path: Path) -> None:
+    unbroken, expected = trained(config, 5)
+    random.seed(7), np.random.seed(7), torch.manual_seed(7)
+    resumed, reported = trained(config, 5, tmp_path)
+    assert reported == expected
+    assert all(torch.equal(a, b) for a, b in zip(weights(resumed), weights(unbroken), strict=True))
+    assert resumed.optimizer.param_groups[0]["lr"] == unbroken.optimizer.param_groups[0]["lr"]
+
+
+@pytest.mark.parametrize("fail", [out_of_memory, allocator_fails])
+@pytest.mark.parametrize("fits", [1, 3, 5])
+def test_a_batch_that_does_not_fit_is_trained_as_if_it_did(fits: int, fail: Any, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    batches = [(torch.randn(8, 6), torch.arange(8) % 3) for _ in range(4)]
+    _, expected = trained({"batches": batches, "clip_norm": 1.0}, 4)
+    cut, reported = trained({"batches": batches, "clip_norm": 1.0, "fits": fits, "fails": fail}, 4, tmp_path)
+    assert [r["train_loss"] for r in reported] == pytest.approx([r["train_loss"] for r in expected], abs=1e-6)
+    assert [r["right"] for r in reported] == [r["right"] for r in expected]
+    assert cut.state_dict()["part_size"] == {1: 1, 3: 2, 5: 4}[fits]
+
+
+def test_accumulated_batches_are_one_large_one() -> None:
+    torch.manual_seed(1)
+    samples, labels = torch.randn(12, 6), torch.arange(12) % 3
+    one = trained({"batches": [(samples, labels)]}, 3)[1]
+    parts = [(samples[a:b], labels[a:b]) for a, b in ((0, 5), (5, 6), (6, 12))]
+    three = trained({"batches": parts, "accumulate": 3}, 3)[1]
+    assert [r["train_loss"] for r in three] == pytest.approx([r["train_loss"] for r in one], abs=1e-6)
+
+
+def test_a_pass_that_does_not_fill_the_last_step() -> None:
+    trainable, _ = trained({"accumulate": 4}, 1)  # 23 samples in batches of 4: two steps, of four and of two batches
+    assert trainable.optimizer.state_dict()["state"][0]["step"] == 2
+
+
+def test_nothing_is_left_of_the_trials_before() -> None:
+    def config(number: int) -> dict[str, Any]:
+        batches = [(torch.randn(64, 6), torch.arange(64) % 3)] * 3
+        return {"batches": batches, "fits": 20 if number % 20 == 1 else 64, "dropout": number / 100}
+
+    trainable = Small(config(0))
+    counts, memory = [], []
+    for number in range(50):
+        assert trainable.reset_config(config(number))
+        assert trainable.state_dict()["part_size"] is None
+        trainable.leftover = torch.zeros(2**18)  # 1 MB that the user's code hangs on it
+        trainable.model.register_forward_hook(lambda *_: None)
+        trainable.step()
+        memory.append(psutil.Process().memory_info().rss / 2**20)
+        if number in (1, 25, 49):
+            gc.collect()
+            counts.append(sum(count for count, _ in census().values()))
+    assert len(set(counts)) == 1
+    assert max(memory[25:]) - memory[25] < 10
+    trainable.cleanup()
+    assert not hasattr(trainable, "model")
+
+
+def test_results_carry_the_memory_in_use() -> None:
+    result = Small({}).step()
+    assert result["memory"]["rss_mb"] > 50
+    assert isinstance(result["right"], float)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own, on import
+def test_compiled_it_keeps_plain_names() -> None:
+    class Compiled(Small):
+        def build(self, config: dict[str, Any]) -> tuple[Any, ...]:
+            model, optimizer, _ = super().build(config)
+            self.compile = True
+            return model, optimizer
+
+    state = Compiled({}).state_dict()
+    assert sorted(state["model"]) == ["0.bias", "0.weight", "3.bias", "3.weight"]
+    assert state["lr_scheduler"] is None
+
+
+class Wrong(Small):
+    def build(self, config: dict[str, Any]) -> tuple[Any, ...]:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(config["expects"], 3))
+        return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "expects", "hint"),
+    [
+        ((torch.ones(1, 6), torch.zeros(1).long()), 8, "saw a single sample (shape [1, 8]) and expects at least two"),
+        (
+            (torch.ones(2, 6), torch.zeros(2).long()),
+            9,
+            "was made for 9 features and was given 8: write nn.Linear(8, 3)",
+        ),
+        ((torch.ones(2, 7), torch.zeros(2).long()), 8, "was made for 6 features and was given 7"),
+    ],
+)
+def test_errors_of_shapes_have_a_hint(batch: Any, expects: int, hint: str) -> None:
+    trainable = Wrong({"batches": [batch], "expects": expects})
+    with pytest.raises((RuntimeError, ValueError)) as raised:
+        trainable.step()
+    assert hint in raised.value.__notes__[0]
+
+
+def test_data_that_can_be_passed_over_once() -> None:
+    with pytest.raises(TypeError, match=r"train_data returned a list_iterator, .*: return a DataLoader"):
+        Small({"batches": [], "once": True})
+    with pytest.raises(ValueError, match="train_data has no batches"):
+        Small({"batches": []}).step()

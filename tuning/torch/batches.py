@@ -1,0 +1,56 @@
+"""Batches: how many samples they have, and parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+
+def num_samples(batch: Any) -> int:
+    """The length of the batch's tensors along their first dimension.
+
+    Raises:
+        ValueError: it has no tensor with a dimension, or they disagree.
+    """
+    lengths = {leaf.shape[0] for leaf in tree_flatten(batch)[0] if _is_split(leaf)}
+    if len(lengths) == 1:
+        return int(lengths.pop())
+    what = "has no tensor with a first dimension" if not lengths else f"has tensors of lengths {sorted(lengths)}"
+    raise ValueError(
+        f"the batch {what}, so it is not clear what its samples are: let every tensor have one row a sample, or split "
+        "the batch yourself"
+    )
+
+
+def parts(batch: Any, size: int) -> Iterator[tuple[Any, float]]:
+    """Parts of at most `size` samples, as views, each with the fraction of the batch that it is.
+
+    Tensors are split along their first dimension; what is no tensor, or a tensor without dimensions, is in each part.
+    """
+    leaves, structure = tree_flatten(batch)
+    total = num_samples(batch)
+    if size >= total:
+        yield batch, 1.0
+        return
+    for start in range(0, total, size):
+        stop = min(start + size, total)
+        pieces = [leaf[start:stop] if _is_split(leaf) else leaf for leaf in leaves]
+        yield tree_unflatten(pieces, structure), (stop - start) / total
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch's tensors on a device; from pinned memory without waiting."""
+    return tree_map(lambda leaf: leaf.to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf, batch)
+
+
+def shapes(batch: Any) -> tuple[tuple[int, ...], ...]:
+    """The shapes of its tensors, in their order."""
+    return tuple(tuple(leaf.shape) for leaf in tree_flatten(batch)[0] if isinstance(leaf, Tensor))
+
+
+def _is_split(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() > 0

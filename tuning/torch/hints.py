@@ -1,0 +1,38 @@
+"""Errors of shapes, with the words that PyTorch's leave out."""
+
+from __future__ import annotations
+
+import re
+
+_NORM_OF_ONE = re.compile(r"Expected more than 1 value per channel when training, got input size torch\.Size\((.+)\)")
+_LINEAR = re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
+_KERNEL = re.compile(r"padded input size per channel: \((.+?)\)\. Kernel size: \((.+?)\)")
+
+
+def hint(error: BaseException) -> str | None:
+    """What to do about it; None where nothing is known."""
+    text = str(error)
+    if found := _NORM_OF_ONE.search(text):
+        return (
+            f"A normalisation over the batch saw a single sample (shape {found[1]}) and expects at least two. It is "
+            "the last batch as a rule: give the DataLoader drop_last=True, or a batch_size that leaves no rest of one."
+        )
+    if found := _LINEAR.search(text):
+        _, seen, expected, out = found.groups()
+        return (
+            f"A linear layer was made for {expected} features and was given {seen}: write nn.Linear({seen}, {out}), "
+            f"or nn.LazyLinear({out}), which takes what comes. After a convolution the number is channels × height × "
+            "width of its output, and changes with kernel sizes, strides and pooling."
+        )
+    if found := _KERNEL.search(text):
+        return (
+            f"The image has shrunk to {found[1]} before a kernel of {found[2]}: fewer poolings, a larger padding or a "
+            "smaller kernel would leave more of it."
+        )
+    return None
+
+
+def add_hint(error: BaseException) -> None:
+    """Puts the hint into the error's traceback, where there is one."""
+    if found := hint(error):
+        error.add_note(f"Toprung: {found}")

@@ -1,0 +1,184 @@
+"""Training steps that don't die of a batch too large: it is cut in parts whose gradients are summed up.
+
+The parts of a batch are weighted by their sizes, so that the gradient of a loss that is a mean over samples is that of
+the whole batch, but for the order of summation. What looks at a whole batch sees a part: BatchNorm normalises each by
+itself, dropout draws other masks.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from toprung.tuning.torch.batches import num_samples, parts
+from toprung.tuning.torch.memory import MB, is_out_of_memory, make_free
+
+logger = logging.getLogger("toprung")
+
+_TRIED = re.compile(r"[Tt]ried to allocate ([\d.]+) (\w+)")
+
+
+class Part:
+    """A part of a batch, for a `with` block: running out of memory in there is not the end."""
+
+    def __init__(self, owner: MemorySafe, batch: Any, weight: float, *, first: bool) -> None:
+        self.batch = batch
+        """Samples of the batch, in its structure."""
+        self.weight = weight
+        """The fraction of the batch that these are: multiply a mean loss by it."""
+        self.first = first
+        """The batch begins with it, perhaps anew: what was summed up over its parts doesn't count any more."""
+        self._owner = owner
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
+        if error is None or not is_out_of_memory(error):
+            return False
+        self.batch = None
+        return self._owner._shrink(error)
+
+
+class MemorySafe:
+    """Protects a training loop of your own:
+
+        safe = MemorySafe(model)
+        for inputs, labels in loader:
+            for part in safe((inputs, labels)):
+                with part:
+                    loss = F.cross_entropy(model(part.batch[0]), part.batch[1])
+                    (loss * part.weight).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    As long as all goes well a batch is one part. Where memory runs out inside of `with`, it is freed, the size of parts
+    is halved, and the batch begins anew: gradients, buffers (BatchNorm's statistics) and random states are put back to
+    what they were. The size that fits is kept for the batches that follow.
+    """
+
+    def __init__(self, model: nn.Module, size: int | None = None) -> None:
+        self.size = size
+        """Samples in a part; None as long as whole batches fit."""
+        self._model = model
+        self._changing: list[Tensor] | None = None
+        self._batch: Any = None
+        self._failed = False
+
+    def __call__(self, batch: Any) -> Iterator[Part]:
+        """The parts of a batch, again from the first one each time that they turn out too large."""
+        before = _State(self._model, self._changing)
+        self._batch = batch
+        while True:
+            self._failed = False
+            for index, (piece, weight) in enumerate([(batch, 1.0)] if self.size is None else parts(batch, self.size)):
+                yield Part(self, piece, weight, first=index == 0)
+                if self._failed:
+                    break
+            if not self._failed:
+                break
+            before.put_back()
+        self._batch = None
+        self._changing = before.changed()
+
+    def _shrink(self, error: BaseException) -> bool:
+        """Returns whether to try again; else the error goes on."""
+        make_free(error)
+        try:
+            total = num_samples(self._batch)
+        except ValueError as unclear:
+            error.add_note(f"Toprung can't try with less: {unclear}.")
+            return False
+        size = min(self.size or total, total)
+        if size == 1:
+            error.add_note("Toprung: not even one sample at a time fits.")
+            return False
+        self.size, self._failed = (size + 1) // 2, True
+        logger.warning(
+            "out of memory with %d samples at once%s: from now on batches of %d are computed in parts of at most %d, "
+            "whose gradients are summed up",
+            *(size, _wanted(error), total, self.size),
+        )
+        return True
+
+
+def _wanted(error: BaseException) -> str:
+    """How much was asked for at last, where the error tells."""
+    if (found := _TRIED.search(str(error))) is None:
+        return ""
+    amount, unit = found.groups()
+    wanted = f"{int(amount) / MB:.3g} MB" if unit == "bytes" else f"{amount} {unit}"
+    return f", when {wanted} more were wanted"
+
+
+class _State:
+    """What a batch changes before `optimizer.step()`: gradients, buffers, random states."""
+
+    def __init__(self, model: nn.Module, changing: list[Tensor] | None) -> None:
+        self._gradients = [(p, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+        self._versions = [(buffer, buffer._version) for buffer in model.buffers()]
+        # after the first batch it is known which do change: a large table that doesn't need not be copied
+        kept = [buffer for buffer, _ in self._versions] if changing is None else changing
+        self._buffers = [(buffer, buffer.clone()) for buffer in kept]
+        self._cpu = torch.get_rng_state()
+        self._gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+
+    def put_back(self) -> None:
+        with torch.no_grad():
+            for parameter, gradient in self._gradients:
+                parameter.grad = None if gradient is None else gradient.clone()
+            for buffer, was in self._buffers:
+                buffer.copy_(was)
+        torch.set_rng_state(self._cpu)
+        if self._gpu is not None:
+            torch.cuda.set_rng_state(self._gpu)
+
+    def changed(self) -> list[Tensor]:
+        return [buffer for buffer, version in self._versions if buffer._version != version]
+
+
+_sizes: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def memory_safe(step: Callable[[Any], Tensor], batch: Any, model: nn.Module, *, scale: float = 1.0) -> Tensor:
+    """Forward and backward pass of one batch, in as many parts as it takes to fit into memory:
+
+        optimizer.zero_grad()
+        loss = memory_safe(lambda part: F.cross_entropy(model(part[0]), part[1]), (inputs, labels), model)
+        optimizer.step()
+
+    Args:
+        step: gets a part of the batch, returns its mean loss.
+        batch: a tensor, or tuples, lists and dicts of them, with one row a sample.
+        model: whose gradients the step makes; how much fits is remembered for it.
+        scale: by which the loss is multiplied before the backward pass.
+
+    Returns:
+        The mean loss of the whole batch, without its graph.
+
+    Raises:
+        torch.OutOfMemoryError: not even one sample fits. On the CPU it is a RuntimeError or a MemoryError.
+    """
+    safe = MemorySafe(model, _sizes.get(model))
+    total = torch.zeros(())
+    for part in safe(batch):
+        with part:
+            loss = _backward(step, part, scale)
+            total = loss if part.first else total + loss
+    if safe.size is not None:
+        _sizes[model] = safe.size
+    return total
+
+
+def _backward(step: Callable[[Any], Tensor], part: Part, scale: float) -> Tensor:
+    # in a frame of its own: whatever it holds is gone when it fails
+    loss = step(part.batch) * part.weight
+    (loss * scale).backward()
+    return loss.detach()

@@ -59,8 +59,9 @@ class Transformer(nn.Module):  # type: ignore[misc]
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(LENGTH))
 
     def forward(self, characters: Tensor) -> Tensor:  # (B, T) -> (B, T, A)
-        hidden = self.embedding(characters) + self.places
-        return self.head(self.layers(hidden, mask=self.mask, is_causal=True))
+        length = characters.shape[1]
+        hidden = self.embedding(characters) + self.places[:length]
+        return self.head(self.layers(hidden, mask=self.mask[:length, :length], is_causal=True))
 
 
 class Sums(TorchTrainable):

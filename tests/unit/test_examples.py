@@ -20,6 +20,8 @@ from ray import tune
 
 from toprung.examples.cifar10 import train as cifar10
 from toprung.examples.digits import train as digits
+from toprung.examples.digits.memory_safe import Digits
+from toprung.examples.text import train as text
 from toprung.tuning.spec import AshaScheduler, SweepSpec, parse_spec
 
 EXAMPLES = Path(digits.__file__).parents[1]
@@ -267,3 +269,38 @@ def write_cifar(folder: Path) -> np.ndarray[Any, Any]:
         }
         (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
     return pixels
+
+
+class TestDigitsAsATorchTrainable:
+    def test_it_learns_and_goes_on_from_a_checkpoint(self, tmp_path: Path) -> None:
+        trainable = Digits(DIGITS)
+        losses = [trainable.step()["val_loss"] for _ in range(2)]
+        assert losses[1] < losses[0] < 2.3
+        trainable.save_checkpoint(str(tmp_path))
+        expected = trainable.step()
+        again = Digits(DIGITS)
+        again.load_checkpoint(str(tmp_path))
+        result = again.step()
+        assert (result["val_loss"], result["accuracy"]) == (expected["val_loss"], expected["accuracy"])
+
+
+class TestText:
+    @pytest.mark.parametrize("network", ["lstm", "transformer"])
+    def test_it_learns(self, network: str) -> None:
+        torch.manual_seed(0)
+        config = {"network": network, "width": 32, "layers": 1, "lr": 1e-2, "batch_size": 256}
+        trainable = text.Sums(config)
+        losses = [trainable.step()["val_loss"] for _ in range(2)]
+        assert losses[1] < losses[0] < math.log(len(text.ALPHABET))
+
+    def test_the_transformer_sees_no_character_ahead(self) -> None:
+        model = text.Transformer(32, 2).eval()
+        one, other = torch.zeros(1, 8).long(), torch.zeros(1, 8).long()
+        other[0, 5:] = 3
+        with torch.inference_mode():
+            assert torch.allclose(model(one)[0, :5], model(other)[0, :5], atol=1e-6)
+
+    def test_its_sweep(self) -> None:
+        spec = parse_spec((EXAMPLES / "text" / "sweep.yaml").read_text())
+        assert spec.trainable == "toprung.examples.text.train:Sums"
+        assert spec.metric.name == "val_loss"

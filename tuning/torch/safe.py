@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,12 +17,16 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from toprung.tuning.torch.batches import num_samples, parts
+from toprung.tuning.torch.batches import num_samples, parts, shapes
 from toprung.tuning.torch.memory import MB, is_out_of_memory, make_free
 
 logger = logging.getLogger("toprung")
 
 _TRIED = re.compile(r"[Tt]ried to allocate ([\d.]+) (\w+)")
+
+
+_fits: dict[Hashable, int] = {}
+"""By the shapes of parameters and batch: a trial that comes later in this process begins with what fitted before."""
 
 
 class Part:
@@ -61,7 +65,8 @@ class MemorySafe:
 
     As long as all goes well a batch is one part. Where memory runs out inside of `with`, it is freed, the size of parts
     is halved, and the batch begins anew: gradients, buffers (BatchNorm's statistics) and random states are put back to
-    what they were. The size that fits is kept for the batches that follow.
+    what they were. The size that fits is kept for the batches that follow, and is what later trials of this process
+    begin with, where their parameters and batches have the same shapes.
     """
 
     def __init__(self, model: nn.Module, size: int | None = None) -> None:
@@ -71,9 +76,12 @@ class MemorySafe:
         self._changing: list[Tensor] | None = None
         self._batch: Any = None
         self._failed = False
+        self._has_begun = size is not None
 
     def __call__(self, batch: Any) -> Iterator[Part]:
         """The parts of a batch, again from the first one each time that they turn out too large."""
+        if not self._has_begun:
+            self._has_begun, self.size = True, _fits.get(self._like(batch))
         before = _State(self._model, self._changing)
         self._batch = batch
         while True:
@@ -88,6 +96,10 @@ class MemorySafe:
         self._batch = None
         self._changing = before.changed()
 
+    def _like(self, batch: Any) -> Hashable:
+        """Equal for trials that need as much memory."""
+        return tuple(parameter.shape for parameter in self._model.parameters()), shapes(batch)
+
     def _shrink(self, error: BaseException) -> bool:
         """Returns whether to try again; else the error goes on."""
         make_free(error)
@@ -101,12 +113,19 @@ class MemorySafe:
             error.add_note("Toprung: not even one sample at a time fits.")
             return False
         self.size, self._failed = (size + 1) // 2, True
+        _fits[self._like(self._batch)] = self.size
         logger.warning(
             "out of memory with %d samples at once%s: from now on batches of %d are computed in parts of at most %d, "
             "whose gradients are summed up",
             *(size, _wanted(error), total, self.size),
         )
         return True
+
+
+def forget() -> None:
+    """Whatever was found out to fit in this process."""
+    _fits.clear()
+    _sizes.clear()
 
 
 def _wanted(error: BaseException) -> str:

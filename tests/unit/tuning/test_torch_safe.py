@@ -16,6 +16,12 @@ from torch.nn import functional as F
 
 from toprung.tuning.torch import MemorySafe, is_out_of_memory, memory_safe
 from toprung.tuning.torch.batches import parts
+from toprung.tuning.torch.safe import forget
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_known() -> None:
+    forget()
 
 
 def model_and_batch(samples: int) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
@@ -88,6 +94,18 @@ def test_a_loop_of_ones_own_and_what_fits_is_remembered(caplog: pytest.LogCaptur
         "out of memory with 5 samples at once, when 2.00 GiB more were wanted: from now on batches of 10 are computed "
         "in parts of at most 3, whose gradients are summed up"
     )
+
+
+def test_a_later_trial_with_the_same_shapes_begins_with_what_fits() -> None:
+    model, batch = model_and_batch(10)
+    memory_safe(loss_of(model, 3), batch, model)
+
+    def sizes(samples: int) -> list[int]:
+        later, batch = model_and_batch(samples)
+        return [len(part.batch[0]) for part in MemorySafe(later)(batch)]
+
+    assert sizes(10) == [3, 3, 3, 1]
+    assert sizes(12) == [12]
 
 
 def test_statistics_and_random_numbers_are_those_of_the_parts_alone() -> None:

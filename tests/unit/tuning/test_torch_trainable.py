@@ -16,10 +16,12 @@ from torch import nn
 
 from toprung.tuning.torch import TorchTrainable
 from toprung.tuning.torch.growth import census
+from toprung.tuning.torch.safe import forget
 
 
 @pytest.fixture(autouse=True)
-def _random_states() -> None:
+def _nothing_of_other_tests() -> None:
+    forget()
     random.seed(7)
     np.random.seed(7)
     torch.manual_seed(7)

@@ -46,7 +46,7 @@ def test_a_sweep_with_asha(submit: Submit) -> None:
 PROMOTE = {"type": "asha", "max_t": 9, "grace_period": 1, "reduction_factor": 3, "mode": "promote"}
 
 
-@pytest.mark.parametrize("trainable", ["learns", "Learns"])
+@pytest.mark.parametrize("trainable", ["learns", "Learns", "SetsUpAgain"])
 def test_trials_pause_at_rungs_and_the_best_go_on(submit: Submit, trainable: str) -> None:
     sweep = submit(trainable, scheduler=PROMOTE, budget={"trials": 9}, concurrency=2)
 

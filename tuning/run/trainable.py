@@ -162,13 +162,20 @@ def _host_function(function: Callable[[dict[str, Any]], Any], setting: Setting) 
 def _host_class(cls: type[Trainable], setting: Setting) -> type[Trainable]:
     class Hosted(cls):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
+            if IDENTITY not in config:  # called by the user's own reset_config, for which the trial is known already
+                self._toprung_run(super().setup, config)
+                return
             self._toprung_base = {*vars(self), "_toprung_base", "_toprung_output", "_monitor"}
             self.config.pop(IDENTITY, None)
             self._toprung_output = _attach(config, setting)
             self._toprung_run(super().setup, config)
 
         def step(self) -> Any:
-            return self._toprung_run(super().step)
+            try:
+                return self._toprung_run(super().step)
+            finally:
+                # it may be the last one, after which Tune ends this process without a word
+                self._toprung_output.flush()
 
         def train_buffered(self, *limits: float) -> list[dict[str, Any]]:
             return [self.train()]
@@ -176,7 +183,7 @@ def _host_class(cls: type[Trainable], setting: Setting) -> type[Trainable]:
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._toprung_output = _attach(new_config, setting)
             self.config.pop(IDENTITY, None)
-            if super().reset_config(new_config):
+            if self._toprung_run(super().reset_config, new_config):
                 return True
             self._toprung_run(super().cleanup)
             for name in set(vars(self)) - self._toprung_base:

@@ -137,6 +137,14 @@ class Learns(tune.Trainable):  # type: ignore[misc]  # Ray is not typed here
         self.count = json.loads((Path(checkpoint_dir) / "count.json").read_text())["count"]
 
 
+class SetsUpAgain(Learns):
+    """Takes the next trial by its own `setup`, as many do."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+
 def talks(config: dict[str, Any]) -> None:
     print(f"hello from x = {config['x']}")
     tune.report({"loss": 0.5, "env": os.environ.get("GREETING", "")})

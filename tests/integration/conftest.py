@@ -77,10 +77,11 @@ class Service:
 
     def kill(self) -> None:
         """All its processes, as when its machine is switched off."""
-        service = psutil.Process(self.process.pid)
-        for process in [service, *service.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself
+            service = psutil.Process(self.process.pid)
+            for process in [service, *service.children(recursive=True)]:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
         self.process.wait()
         self.client.close()
 

@@ -143,23 +143,23 @@ def test_a_runner_that_its_sweep_kills_is_not_started_for_ever(submit: Submit) -
     assert "its runner died 3 times without a result in between" in (sweep.record.reason or "")
 
 
+OUTLIVES = {
+    "name": "outlives",
+    "trainable": "trainables:learns_slowly",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+    "search": {"algorithm": "random", "seed": 1},
+    "budget": {"trials": 3},
+    "concurrency": 2,
+    "tracking": {"tensorboard": False},
+}
+
+
 def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
     """All processes of the service are killed; a new one on the same folder goes on."""
     first = Service(tmp_path / "home", "--num-cpus", "2")
     try:
-        sweep = first.client.submit(
-            {
-                "name": "outlives",
-                "trainable": "trainables:learns_slowly",
-                "metric": {"name": "loss", "goal": "minimize"},
-                "parameters": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
-                "search": {"algorithm": "random", "seed": 1},
-                "budget": {"trials": 3},
-                "concurrency": 2,
-                "tracking": {"tensorboard": False},
-            },
-            code=HERE / "userland",
-        )
+        sweep = first.client.submit(OUTLIVES, code=HERE / "userland")
         until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
     finally:
         first.kill()
@@ -169,5 +169,26 @@ def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
         assert again.wait(timeout_s=90, progress=False).state is SweepState.SUCCEEDED
         check_untouched(again)
         assert any(line != "from step 0" for line in came_back(again))
+    finally:
+        second.stop()
+
+
+@pytest.mark.slow
+def test_a_sweep_outlives_rays_own_store(tmp_path: Path) -> None:
+    """Ray's GCS is killed alone. The service's Ray doesn't live without it: the service ends, the next one goes on."""
+    first = Service(tmp_path / "home", "--num-cpus", "2")
+    try:
+        sweep = first.client.submit({**OUTLIVES, "budget": {"trials": 12}}, code=HERE / "userland")
+        until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
+        (gcs,) = (p for p in psutil.Process(first.process.pid).children(recursive=True) if p.name() == "gcs_server")
+        kill(gcs)
+        until(lambda: first.process.poll() is not None, timeout_s=150, what="the service's end")
+    finally:
+        first.kill()
+    second = Service(first.home, "--num-cpus", "2")
+    try:
+        again = second.client.sweep(sweep.id)
+        assert again.wait(timeout_s=180, progress=False).state is SweepState.SUCCEEDED
+        check_untouched(again)
     finally:
         second.stop()

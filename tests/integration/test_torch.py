@@ -46,7 +46,9 @@ def test_trials_pause_and_go_on_and_a_sweep_can_be_repeated(submit: Submit) -> N
 
     # the same trials, none of which pauses
     again = submit("digits", **DIGITS, budget={"trials": 4}, scheduler={"type": "none", "max_t": 4})
+    assert all(t.record.state is TrialState.COMPLETED for t in again.trials())
     for first, second in zip(results(sweep), results(again), strict=True):
+        assert first
         assert first == second[: len(first)]
 
 

@@ -103,7 +103,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
     # --- what Tune calls ---
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._own = {*vars(self), "_own"}
+        self._own = {*vars(self), "_own", "_monitor"}  # Tune sets the last one after this
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model, self.optimizer, *rest = self.build(config)
         self._plain: nn.Module = model.to(self.device)

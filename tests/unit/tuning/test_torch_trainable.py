@@ -112,6 +112,15 @@ def test_nothing_is_left_of_the_trials_before() -> None:
     assert not hasattr(trainable, "model")
 
 
+def test_tune_takes_it_from_trial_to_trial() -> None:
+    trainable = Small({"batch_size": 8})
+    first = trainable.train()
+    assert trainable.reset({"batch_size": 4})
+    second = trainable.train()
+    assert (first["training_iteration"], second["training_iteration"]) == (1, 1)
+    trainable.stop()
+
+
 def test_results_carry_the_memory_in_use() -> None:
     result = Small({}).step()
     assert result["memory"]["rss_mb"] > 50

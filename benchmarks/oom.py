@@ -7,7 +7,7 @@ each report, and Tune's defaults (no retries: they would fail the same way); Top
 `TorchTrainable`.
 
     finished      trials that came to their last result
-    wasted_steps  results of trials that failed, and results that were computed again
+    wasted_steps  results of trials that failed
     best_value    lowest validation loss at the last result
     sweep_s       from submission to the end of the last trial
 
@@ -45,7 +45,6 @@ class Ended:
     """How a trial ended."""
 
     results: int
-    repeated: int
     val_loss: float | None
 
 
@@ -99,7 +98,7 @@ def run_toprung(wanted: list[dict[str, Any]]) -> tuple[list[Ended], float]:
         for trial in sweep.trials():
             results = trial.results()
             last = results[-1].metrics["val_loss"] if len(results) == RESULTS else None
-            ended.append(Ended(len(results), 0, None if last is None else float(str(last))))
+            ended.append(Ended(len(results), None if last is None else float(str(last))))
     return ended, sweep_s
 
 
@@ -115,10 +114,10 @@ def main() -> None:
     for contender, (trials, sweep_s) in seen.items():
         values = [trial.val_loss for trial in trials if trial.val_loss is not None]
         finished[contender], best[contender] = len(values), min(values)
-        wasted[contender] = sum(t.repeated + (t.results if t.val_loss is None else 0) for t in trials)
+        wasted[contender] = sum(t.results for t in trials if t.val_loss is None)
         rows += [
             Row(contender, "finished", f"of {len(trials)}", (finished[contender],)),
-            Row(contender, "wasted_steps", f"of {sum(t.results + t.repeated for t in trials)}", (wasted[contender],)),
+            Row(contender, "wasted_steps", f"of {sum(t.results for t in trials)}", (wasted[contender],)),
             Row(contender, "best_value", "nats", (best[contender],)),
             Row(contender, "sweep_s", "s", (sweep_s,)),
         ]

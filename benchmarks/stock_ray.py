@@ -36,7 +36,6 @@ def main() -> None:
         done = result.error is None
         trials[points.index(result.config["point"])] = {
             "results": steps,
-            "repeated": 0,
             "val_loss": result.metrics["val_loss"] if done else None,
         }
     print(json.dumps({"trials": [trials[index] for index in range(len(points))], "sweep_s": sweep_s}))

@@ -36,7 +36,8 @@ def main() -> int:
     args.auth = args.auth or not listening.is_loopback(args.host)
     try:
         Settings.read(home.settings_file)  # what is wrong with it is better heard here
-        if args.address is None:  # on a joined cluster a replica may listen there that is to be replaced
+        url = listening.url_of(args.host, args.port)
+        if args.address is None or not home.was_at(url):  # else its replica may listen there still, to be replaced
             listening.check(args.host, args.port)
         from toprung.serve.process import run  # noqa: PLC0415  imports Ray, which reads its environment then
 

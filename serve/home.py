@@ -100,6 +100,13 @@ class Home:
             file.write(token + "\n")
         draft.replace(self.token_file)
 
+    def was_at(self, url: str) -> bool:
+        """Whether `service.json` says so, of a service that was killed: one that ends removes it."""
+        try:
+            return bool(json.loads(self.service_file.read_text())["url"] == url)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def announce(self, **facts: object) -> None:
         """Writes `service.json` in one step, so that a reader sees all of it or nothing."""
         draft = self.service_file.with_suffix(".tmp")

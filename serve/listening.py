@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from toprung.errors import InvalidInput, Unavailable
 
 _BACKLOG = 1_024
 """Connections that wait to be taken; the kernel may allow fewer."""
+_HANDOVER_S = 5.0
 
 
 def is_loopback(host: str) -> bool:
@@ -73,6 +75,7 @@ class Door:
         Raises:
             Unavailable: the port is taken by something else.
         """
+        self._closed = False
         self._socket = _opened(host, port)
         self._folder = tempfile.TemporaryDirectory(prefix="toprung-")  # for its short path: a socket's is 107 bytes
         self.path = Path(self._folder.name) / "door"
@@ -84,6 +87,7 @@ class Door:
 
     def close(self) -> None:
         """Listen no more; who has been handed the socket still does. Again changes nothing."""
+        self._closed = True
         with suppress(OSError):
             self._handover.shutdown(socket.SHUT_RDWR)
         self._handover.close()
@@ -91,28 +95,34 @@ class Door:
         self._folder.cleanup()
 
     def _hand_over(self) -> None:
-        while True:
-            try:
+        while not self._closed:
+            with suppress(OSError):  # this door was closed, or the replica has died meanwhile
                 replica, _ = self._handover.accept()
-            except OSError:  # it was closed
-                return
-            with replica, suppress(OSError):  # it has died meanwhile
-                socket.send_fds(replica, [b"."], [self._socket.fileno()])
+                with replica:
+                    socket.send_fds(replica, [b"."], [self._socket.fileno()])
 
 
 def through(door: Path, host: str, port: int) -> socket.socket:
     """The listening socket as a replica gets it.
 
     Raises:
-        Unavailable: the process that kept it has been killed, and the port was taken since.
+        InvalidInput: `host` is none of this machine.
+        Unavailable: the process that kept it has been killed, and the port was taken since; or it does not answer.
     """
     try:
         with socket.socket(socket.AF_UNIX) as keeper:
+            keeper.settimeout(_HANDOVER_S)
             keeper.connect(str(door))
-            _, (handle,), _, _ = socket.recv_fds(keeper, 1, 1)
-    except OSError:
+            _, handles, _, _ = socket.recv_fds(keeper, 1, 1)
+    except (ConnectionRefusedError, FileNotFoundError):
+        check(host, port)  # not beside somebody who listens there
         return _opened(host, port)
-    return socket.socket(fileno=handle)
+    except OSError as error:
+        raise Unavailable(f"the service's process does not hand over its socket: {error}") from error
+    if not handles:
+        raise Unavailable("the service's process is about to end: it has handed over no socket")
+    os.set_inheritable(handles[0], False)
+    return socket.socket(fileno=handles[0])
 
 
 def _opened(host: str, port: int) -> socket.socket:

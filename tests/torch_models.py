@@ -69,10 +69,12 @@ class Small(TorchTrainable):
     def train_data(self, config: dict[str, Any]) -> Any:
         if "batches" in config:
             return iter(config["batches"]) if config.get("once") else config["batches"]
-        return DataLoader(Noisy(), batch_size=config.get("batch_size", 4), shuffle=True)
+        generator = torch.Generator().manual_seed(3) if config.get("own_generator") else None
+        return DataLoader(Noisy(), batch_size=config.get("batch_size", 4), shuffle=True, generator=generator)
 
     def eval_data(self, config: dict[str, Any]) -> Any:
-        return DataLoader([Noisy()[3]] * 4, batch_size=2)
+        samples = [(torch.linspace(0, index, 6), torch.tensor(index % 3)) for index in range(6)]
+        return DataLoader(samples, batch_size=2)
 
     def training_step(self, batch: Any) -> Tensor:
         inputs, labels = batch

@@ -102,8 +102,10 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     def _config(self, number: int) -> dict[str, Any]:
         trial = self._ledger[number]
         config = self._ledger.spec.space.config(trial.params)
-        origin = number if trial.retry_of is None else trial.retry_of
-        return {**config, IDENTITY: {"number": number, "attempt": trial.attempt + 1, "origin": origin}}
+        origin = trial
+        while origin.retry_of is not None:
+            origin = self._ledger[origin.retry_of]
+        return {**config, IDENTITY: {"number": number, "attempt": trial.attempt + 1, "origin": origin.number}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the recorder tells the search, it knows how the trial ended."""

@@ -8,6 +8,9 @@ from toprung.tuning.records import Failure, FailureKind
 from toprung.tuning.run.pace import WorkerBusyError
 from toprung.tuning.run.tracebacks import user_part, user_traceback
 
+_GPU_IS_FULL = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In errors without a class of their own."""
+
 
 def failure_of(error: BaseException | None) -> Failure:
     """The failure for an exception of a trial's attempt.
@@ -45,7 +48,7 @@ def _lost(error: RayActorError) -> Failure:
 
 def _kind(cause: BaseException) -> FailureKind:
     # by name: torch is not imported here, and older versions have it under torch.cuda
-    if type(cause).__name__ == "OutOfMemoryError":
+    if type(cause).__name__ == "OutOfMemoryError" or any(sign in str(cause) for sign in _GPU_IS_FULL):
         return FailureKind.GPU_OOM
     if isinstance(cause, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(cause):  # PyTorch's
         return FailureKind.HOST_OOM

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import TextIO
 
@@ -32,6 +33,7 @@ class TrialOutput:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._wake = threading.Event()
+        self._tried = threading.Event()
         self._buffer = bytearray()
         self._offset = 0
         self._number: int | None = None
@@ -71,10 +73,20 @@ class TrialOutput:
                 del self._buffer[: len(data)]
                 self._offset += len(data)
 
+    def flush_within(self, timeout_s: float) -> None:
+        """The same in the background; waits so long for it."""
+        deadline = time.monotonic() + timeout_s
+        while self._buffer and (left_s := deadline - time.monotonic()) > 0:
+            self._tried.clear()
+            self._wake.set()
+            self._tried.wait(left_s)
+
     def _loop(self) -> None:
         while True:
             self._wake.wait(_INTERVAL_S)
+            self._wake.clear()
             self.flush()
+            self._tried.set()
 
 
 class _Tee(io.TextIOBase):

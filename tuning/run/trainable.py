@@ -32,6 +32,9 @@ from toprung.tuning.run.tracebacks import user_traceback
 IDENTITY = "__toprung__"
 """Key of the config under which a trial's number and attempt travel to the worker."""
 
+_LAST_WORDS_S = 1.0
+"""A step waits so long for what it printed to be written; then training goes on."""
+
 _output: TrialOutput | None = None
 """The output of this worker process: `sys.stdout` exists once per process, so does this."""
 
@@ -106,14 +109,14 @@ def _attach(config: dict[str, Any], setting: Setting) -> TrialOutput:
         _output = TrialOutput(setting.sink)
         settle_threads()
         let_checkpoints_wait()
-        if "torch" in sys.modules:
-            from toprung.tuning.torch.memory import cap  # noqa: PLC0415  would load PyTorch for who doesn't use it
+        if 0 < setting.gpu < 1:
+            from toprung.tuning.torch.memory import cap  # noqa: PLC0415  loads PyTorch
 
             cap(setting.gpu)
         # a line per checkpoint would bury what the user prints
         logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
     _output.attach(identity["number"], identity["attempt"])
-    seed_all(setting.seed, identity["origin"])
+    seed_all(setting.seed, identity["origin"], identity["attempt"])
     return _output
 
 
@@ -163,7 +166,7 @@ def _host_class(cls: type[Trainable], setting: Setting) -> type[Trainable]:
     class Hosted(cls):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
             if IDENTITY not in config:  # called by the user's own reset_config, for which the trial is known already
-                self._toprung_run(super().setup, config)
+                super().setup(config)
                 return
             self._toprung_base = {*vars(self), "_toprung_base", "_toprung_output", "_monitor"}
             self.config.pop(IDENTITY, None)
@@ -175,7 +178,7 @@ def _host_class(cls: type[Trainable], setting: Setting) -> type[Trainable]:
                 return self._toprung_run(super().step)
             finally:
                 # it may be the last one, after which Tune ends this process without a word
-                self._toprung_output.flush()
+                self._toprung_output.flush_within(_LAST_WORDS_S)
 
         def train_buffered(self, *limits: float) -> list[dict[str, Any]]:
             return [self.train()]

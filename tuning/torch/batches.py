@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -27,7 +28,9 @@ def num_samples(batch: Any) -> int:
 
 
 def parts(batch: Any, size: int) -> Iterator[tuple[Any, float]]:
-    """Parts of at most `size` samples, as views, each with the fraction of the batch that it is.
+    """Even parts of at most `size` samples, as views, each with the fraction of the batch that it is.
+
+    Even: a rest of one sample would be too few for BatchNorm.
 
     Tensors are split along their first dimension; what is no tensor, or a tensor without dimensions, is in each part.
     """
@@ -36,15 +39,16 @@ def parts(batch: Any, size: int) -> Iterator[tuple[Any, float]]:
     if size >= total:
         yield batch, 1.0
         return
-    for start in range(0, total, size):
-        stop = min(start + size, total)
+    count = -(-total // size)
+    bounds = [index * total // count for index in range(count + 1)]
+    for start, stop in pairwise(bounds):
         pieces = [leaf[start:stop] if _is_split(leaf) else leaf for leaf in leaves]
         yield tree_unflatten(pieces, structure), (stop - start) / total
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch's tensors on a device; from pinned memory without waiting."""
-    return tree_map(lambda leaf: leaf.to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf, batch)
+    """The batch's tensors, and what else can be moved, on a device; from pinned memory without waiting."""
+    return tree_map(lambda leaf: _moved(leaf, device), batch)
 
 
 def shapes(batch: Any) -> tuple[tuple[int, ...], ...]:
@@ -54,3 +58,10 @@ def shapes(batch: Any) -> tuple[tuple[int, ...], ...]:
 
 def _is_split(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and leaf.dim() > 0
+
+
+def _moved(leaf: Any, device: torch.device) -> Any:
+    if isinstance(leaf, Tensor):
+        return leaf.to(device, non_blocking=True)
+    move = getattr(leaf, "to", None)  # graphs, encodings of text
+    return move(device) if callable(move) else leaf

@@ -10,6 +10,7 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from toprung.tuning.torch.memory import MB
 
@@ -47,7 +48,8 @@ def census() -> Census:
     counts: Counter[Kind] = Counter()
     sizes: Counter[Kind] = Counter()
     for each in gc.get_objects():
-        if issubclass(type(each), Tensor):  # isinstance would ask the object, which may be a proxy that loads something
+        # isinstance would ask the object, which may be a proxy that loads something
+        if issubclass(type(each), Tensor) and not isinstance(each, UninitializedParameter | UninitializedBuffer):
             kind = Kind(tuple(each.shape), each.dtype, each.device.type, each.grad_fn is not None)
             counts[kind] += 1
             sizes[kind] += each.numel() * each.element_size()

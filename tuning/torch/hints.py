@@ -15,7 +15,8 @@ def hint(error: BaseException) -> str | None:
     if found := _NORM_OF_ONE.search(text):
         return (
             f"A normalisation over the batch saw a single sample (shape {found[1]}) and expects at least two. It is "
-            "the last batch as a rule: give the DataLoader drop_last=True, or a batch_size that leaves no rest of one."
+            "the last batch as a rule: give the DataLoader drop_last=True, or a batch_size that leaves no rest of one. "
+            "If the log says that batches are computed in parts of 1, more does not fit into memory."
         )
     if found := _LINEAR.search(text):
         _, seen, expected, out = found.groups()

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from toprung.tuning.torch.batches import num_samples, parts, shapes
 from toprung.tuning.torch.memory import MB, is_out_of_memory, make_free
@@ -58,10 +59,13 @@ class MemorySafe:
         for inputs, labels in loader:
             for part in safe((inputs, labels)):
                 with part:
-                    loss = F.cross_entropy(model(part.batch[0]), part.batch[1])
-                    (loss * part.weight).backward()
+                    x, y = part.batch
+                    (F.cross_entropy(model(x), y) * part.weight).backward()
             optimizer.step()
             optimizer.zero_grad()
+
+    What has a name in the loop (`loss = …`) keeps what its backward pass needs until the name is used again, also while
+    the batch begins anew: without names, or in a function of their own, more of the memory is free then.
 
     As long as all goes well a batch is one part. Where memory runs out inside of `with`, it is freed, the size of parts
     is halved, and the batch begins anew: gradients, buffers (BatchNorm's statistics) and random states are put back to
@@ -78,6 +82,10 @@ class MemorySafe:
         self._failed = False
         self._has_begun = size is not None
 
+    def go_on(self, size: int | None) -> None:
+        """With the size that was found out before, in another process perhaps."""
+        self.size, self._has_begun = size, True
+
     def __call__(self, batch: Any) -> Iterator[Part]:
         """The parts of a batch, again from the first one each time that they turn out too large."""
         if not self._has_begun:
@@ -93,12 +101,17 @@ class MemorySafe:
             if not self._failed:
                 break
             before.put_back()
+        if self.size is not None:
+            _fits[self._like(batch)] = self.size
         self._batch = None
         self._changing = before.changed()
 
     def _like(self, batch: Any) -> Hashable:
         """Equal for trials that need as much memory."""
-        return tuple(parameter.shape for parameter in self._model.parameters()), shapes(batch)
+        parameters = (
+            None if isinstance(each, UninitializedParameter) else each.shape for each in self._model.parameters()
+        )
+        return tuple(parameters), shapes(batch)
 
     def _shrink(self, error: BaseException) -> bool:
         """Returns whether to try again; else the error goes on."""
@@ -113,7 +126,6 @@ class MemorySafe:
             error.add_note("Toprung: not even one sample at a time fits.")
             return False
         self.size, self._failed = (size + 1) // 2, True
-        _fits[self._like(self._batch)] = self.size
         logger.warning(
             "out of memory with %d samples at once%s: from now on batches of %d are computed in parts of at most %d, "
             "whose gradients are summed up",
@@ -142,7 +154,8 @@ class _State:
 
     def __init__(self, model: nn.Module, changing: list[Tensor] | None) -> None:
         self._gradients = [(p, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
-        self._versions = [(buffer, buffer._version) for buffer in model.buffers()]
+        # one that was made while evaluating has no version, and doesn't change in training
+        self._versions = [(buffer, buffer._version) for buffer in model.buffers() if not buffer.is_inference()]
         # after the first batch it is known which do change: a large table that doesn't need not be copied
         kept = [buffer for buffer, _ in self._versions] if changing is None else changing
         self._buffers = [(buffer, buffer.clone()) for buffer in kept]

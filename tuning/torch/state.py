@@ -47,13 +47,14 @@ class Passes:
         Raises:
             TypeError: the data can be passed over once only, or not at all.
         """
-        if not hasattr(data, "__iter__") or iter(data) is data:
+        if not hasattr(data, "__iter__") or isinstance(data, Iterator):
             raise TypeError(
                 f"train_data returned a {type(data).__name__}, which can't be passed over again and again: return a "
                 "DataLoader, or a list of batches"
             )
         self._data = data
-        self._began = random_state()
+        self._generators = _generators(data)
+        self._began = self._random_state()
         self._iterator: Iterator[Any] | None = None
         self._position = 0
 
@@ -64,7 +65,7 @@ class Passes:
             ValueError: a pass had no batch.
         """
         if self._iterator is None:
-            self._began = random_state()
+            self._began = self._random_state()
             self._iterator = iter(self._data)
         batch = next(self._iterator, None)
         if batch is None:
@@ -79,21 +80,34 @@ class Passes:
 
     def state_dict(self) -> dict[str, Any]:
         own = self._data.state_dict() if self._position and hasattr(self._data, "state_dict") else None
-        return {"began": self._began, "position": self._position, "own": own}
+        return {"began": self._began, "position": self._position, "own": own, "now": self._random_state()["loader"]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Leaves the random states where the next batch needs them only if they are set afterwards."""
+        """Takes random numbers as the pass does: the process's own generators are to be set afterwards."""
         self._began, self._position, self._iterator = state["began"], state["position"], None
-        if self._position == 0:
-            return
-        set_random_state(self._began)
-        if state["own"] is not None:
-            self._data.load_state_dict(state["own"])
+        if self._position:
+            set_random_state(self._began)
+            self._set_loader(self._began["loader"])
+            if state["own"] is not None:
+                self._data.load_state_dict(state["own"])
             self._iterator = iter(self._data)
-            return
-        self._iterator = iter(self._data)
-        for _ in range(self._position):
-            next(self._iterator, None)
+            for _ in range(self._position if state["own"] is None else 0):
+                next(self._iterator, None)
+        self._set_loader(state["now"])
+
+    def _random_state(self) -> dict[str, Any]:
+        return {**random_state(), "loader": [generator.get_state() for generator in self._generators]}
+
+    def _set_loader(self, states: list[torch.Tensor]) -> None:
+        for generator, state in zip(self._generators, states, strict=True):
+            generator.set_state(state)
+
+
+def _generators(data: Any) -> list[torch.Generator]:
+    """Those of a DataLoader and its samplers, each once."""
+    samplers = (data, getattr(data, "sampler", None), getattr(getattr(data, "batch_sampler", None), "sampler", None))
+    found = {id(made): made for each in samplers if (made := getattr(each, "generator", None)) is not None}
+    return list(found.values())
 
 
 class OnDevice:
@@ -104,6 +118,9 @@ class OnDevice:
 
     def __len__(self) -> int:
         return len(self._data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
 
     def __iter__(self) -> Iterator[Any]:
         return (to_device(batch, self._device) for batch in self._data)

@@ -137,7 +137,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
 
     def load_checkpoint(self, checkpoint: str) -> None:
         path = Path(checkpoint) / CHECKPOINT
-        self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True))
+        # to the CPU: what belongs on the device is moved there, the optimiser's counts of steps don't
+        self.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -145,6 +146,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         return True
 
     def cleanup(self) -> None:
+        if self.compile:
+            torch.compiler.reset()  # what it compiled is kept by code, and there is a limit to how much
         for name in set(vars(self)) - self._own:
             delattr(self, name)
         make_free()
@@ -170,9 +173,9 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         if self.lr_scheduler is not None:
             self.lr_scheduler.load_state_dict(state["lr_scheduler"])
         self._scaler.load_state_dict(state["scaler"])
-        self._passes.load_state_dict(_on_cpu(state["data"]))
-        self._safe.size = state["part_size"]
-        set_random_state(_on_cpu(state["random"]))
+        self._passes.load_state_dict(state["data"])
+        self._safe.go_on(state["part_size"])
+        set_random_state(state["random"])
 
     def _train(self) -> float:
         """Up to the next result. Returns the mean loss over the samples."""
@@ -245,8 +248,3 @@ def _size(batch: Any) -> int:
         return num_samples(batch)
     except ValueError:  # of a structure of its own, such as a graph: it counts as one sample, and can't be split
         return 1
-
-
-def _on_cpu(state: Any) -> Any:
-    """Random states belong there; `map_location` has moved them with the rest."""
-    return to_device(state, torch.device("cpu"))

@@ -49,6 +49,8 @@ def test_callers_wait_at_the_door_from_one_replica_to_the_next() -> None:
         address = first.getsockname()
         with pytest.raises(Unavailable, match=f"port {address[1]} is taken"):
             listening.check(*address)
+        with pytest.raises(Unavailable, match="is taken"):  # the door is there, its place in the file system is not
+            listening.through(door.path.with_name("swept"), *address)
         first.close()
         with socket.create_connection(address) as caller:
             with listening.through(door.path, "unused", 1) as second:

@@ -87,7 +87,7 @@ def test_a_loop_of_ones_own_and_what_fits_is_remembered(caplog: pytest.LogCaptur
                 seen[-1].append(len(part.batch[0]))
                 with part:
                     (step(part.batch) * part.weight).backward()
-    assert seen == [[10, 5, 3, 3, 3, 1], [3, 3, 3, 1]]
+    assert seen == [[10, 5, 2, 3, 2, 3], [2, 3, 2, 3]]
     assert safe.size == 3
     assert len(caplog.messages) == 2
     assert caplog.messages[1] == (
@@ -104,7 +104,7 @@ def test_a_later_trial_with_the_same_shapes_begins_with_what_fits() -> None:
         later, batch = model_and_batch(samples)
         return [len(part.batch[0]) for part in MemorySafe(later)(batch)]
 
-    assert sizes(10) == [3, 3, 3, 1]
+    assert sizes(10) == [2, 3, 2, 3]
     assert sizes(12) == [12]
 
 
@@ -137,6 +137,8 @@ def test_not_even_one_sample_fits() -> None:
     with pytest.raises(torch.OutOfMemoryError) as raised:
         memory_safe(loss_of(model, 0), batch, model)
     assert raised.value.__notes__ == ["Toprung: not even one sample at a time fits."]
+    later, batch = model_and_batch(8)
+    assert [len(part.batch[0]) for part in MemorySafe(later)(batch)] == [8], "nothing was found to fit"
 
 
 def test_a_batch_that_can_not_be_cut() -> None:
@@ -170,8 +172,8 @@ def test_which_errors_are_out_of_memory() -> None:
 def test_batches_of_any_structure() -> None:
     batch = {"x": torch.arange(5), "pair": [torch.arange(10).reshape(5, 2), "name"], "scale": torch.tensor(2.0)}
     found = list(parts(batch, 2))
-    assert [weight for _, weight in found] == [0.4, 0.4, 0.2]
+    assert [weight for _, weight in found] == [0.2, 0.4, 0.4]
     last = found[2][0]
-    assert last["x"].tolist() == [4]
-    assert last["pair"][0].tolist() == [[8, 9]]
+    assert last["x"].tolist() == [3, 4]
+    assert last["pair"][0].tolist() == [[6, 7], [8, 9]]
     assert (last["pair"][1], last["scale"]) == ("name", torch.tensor(2.0))

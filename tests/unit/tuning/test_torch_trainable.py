@@ -38,6 +38,7 @@ def trained(config: dict[str, Any], results: int, folder: Path | None = None) ->
         if folder is not None and number:
             trainable.save_checkpoint(str(folder))
             random.seed(99), np.random.seed(99), torch.manual_seed(99)  # whatever happens in between
+            forget()  # as in another process
             trainable = Small(config)
             trainable.load_checkpoint(str(folder))
         reported.append(trainable.step())
@@ -49,10 +50,11 @@ def trained(config: dict[str, Any], results: int, folder: Path | None = None) ->
     [
         {"dropout": 0.3},
         {"dropout": 0.3, "steps_per_result": 4, "clip_norm": 0.5},
+        {"steps_per_result": 4, "own_generator": True},
         {"dropout": 0.3, "steps_per_result": 2, "accumulate": 2, "precision": "bf16"},
         {"precision": "fp16", "accumulate": 4},
     ],
-    ids=["passes", "within a pass", "accumulated", "fp16"],
+    ids=["passes", "within a pass", "own generator", "accumulated", "fp16"],
 )
 def test_a_training_that_is_resumed_is_bit_for_bit_the_unbroken_one(config: dict[str, Any], tmp_path: Path) -> None:
     unbroken, expected = trained(config, 5)

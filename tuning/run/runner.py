@@ -43,6 +43,7 @@ from toprung.tuning.run.recorder import Recorder, SweepStopper
 from toprung.tuning.run.resources import bundle, missing, slots
 from toprung.tuning.run.room import once_there_is_room
 from toprung.tuning.run.service import Service
+from toprung.tuning.run.telemetry import count_no_callbacks
 from toprung.tuning.run.trainable import IDENTITY, Setting, can_be_resumed, host, load
 from toprung.tuning.schedule import scheduler_of
 from toprung.tuning.search import Search
@@ -166,6 +167,7 @@ class Runner:
                 verbose=0,
             ),
         )
+        count_no_callbacks()
         let_trials_run_out_of_memory()
         let_others_be_asked()
         if len(comeback) or not searcher.exhausted:

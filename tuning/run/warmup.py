@@ -8,9 +8,12 @@ from typing import Any
 from ray.tune import Callback, RunConfig, TuneConfig, Tuner
 from ray.tune.search import Searcher
 
+from toprung.tuning.run.telemetry import count_no_callbacks
+
 
 def warm_up() -> None:
     """Runs a sweep whose searcher has nothing to suggest."""
+    count_no_callbacks()
     with tempfile.TemporaryDirectory() as folder:
         Tuner(
             _nothing,

@@ -11,6 +11,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from tests.integration.conftest import HERE, WAIT_S, Service, until
+from toprung import Client
 from toprung.client import SweepHandle
 from toprung.tuning.records import SweepState, TrialState
 
@@ -88,3 +89,27 @@ def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
             assert [r.step for r in trial.results()] == list(range(1, trial.record.step + 1)), (
                 "no step is lost or twice"
             )
+
+
+def test_a_service_that_was_killed_is_taken_over(cluster: Cluster, tmp_path: Path) -> None:
+    """Its process alone: the cluster, the controller and the replica, which listens, go on, and another takes over."""
+    first = Service(tmp_path / "home", "--address", cluster.address)
+    gate = tmp_path / "gate"
+    sweep = submit(first, "goes-on", gate)
+    until(lambda: sweep.refresh().trials.get(TrialState.RUNNING, 0) == 2, timeout_s=WAIT_S, what="trials that run")
+    first.process.kill()
+    first.process.wait()
+    assert sweep.refresh().state is SweepState.RUNNING, "the replica still answers"
+
+    second = Service(first.home, "--address", cluster.address, port=first.port)
+    try:
+        for _ in range(20):  # each by a connection of its own: nobody waits at the door of the first one
+            with Client(second.url) as client:
+                assert client.sweep(sweep.id).state is SweepState.RUNNING
+        gate.touch()
+        assert sweep.wait(timeout_s=WAIT_S, progress=False).state is SweepState.SUCCEEDED
+        assert [trial.record.attempt for trial in sweep.trials()] == [1, 1, 1]
+    finally:
+        gate.touch()
+        second.stop()
+        first.client.close()

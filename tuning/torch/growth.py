@@ -10,7 +10,6 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from toprung.tuning.torch.memory import MB
 
@@ -48,11 +47,15 @@ def census() -> Census:
     counts: Counter[Kind] = Counter()
     sizes: Counter[Kind] = Counter()
     for each in gc.get_objects():
-        # isinstance would ask the object, which may be a proxy that loads something
-        if issubclass(type(each), Tensor) and not isinstance(each, UninitializedParameter | UninitializedBuffer):
+        if not issubclass(type(each), Tensor):  # isinstance would ask the object, perhaps a proxy that loads something
+            continue
+        try:
             kind = Kind(tuple(each.shape), each.dtype, each.device.type, each.grad_fn is not None)
-            counts[kind] += 1
-            sizes[kind] += each.numel() * each.element_size()
+            size = each.numel() * each.element_size()
+        except RuntimeError:  # nested, or not yet initialised: it has no shape
+            continue
+        counts[kind] += 1
+        sizes[kind] += size
     return {kind: (count, sizes[kind]) for kind, count in counts.items()}
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from toprung.tuning.torch.growth import WARM_UP, WINDOW, GrowthWatch, slope_of
+from toprung.tuning.torch.growth import WARM_UP, WINDOW, GrowthWatch, Kind, census, slope_of
 
 MB = 2**20
 BASE = 500 * MB
@@ -88,3 +88,12 @@ def test_the_cause_is_named(keep: Callable[[Tensor], Any], shape: tuple[int, ...
     text = leaks(keep, shape)
     assert kind in text
     assert cause in text
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_tensors_without_a_shape_are_left_out() -> None:
+    nested, lazy = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), nn.LazyLinear(3)
+    kept = torch.ones(5, 7, 3)
+    assert census()[Kind((5, 7, 3), torch.float32, "cpu", has_graph=False)] == (1, kept.numel() * 4)
+    assert nested.numel() == 5
+    assert isinstance(lazy.weight, nn.UninitializedParameter)

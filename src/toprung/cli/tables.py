@@ -77,7 +77,9 @@ def print_best(out: Console, sweep: Sweep, best: Sequence[BestTrial]) -> None:
         Column(sweep.spec.metric.name, [Text(number(trial.value)) for trial in trials]),
         Column("at step", [Text(number(trial.best_step)) for trial in trials]),
     ]
-    names = dict.fromkeys(name for item in best for name in item.metrics if name != sweep.spec.metric.name)
+    # of trials' memory `toprung show` tells; it says nothing about which is best
+    told = (name for item in best for name in item.metrics if not name.startswith("memory/"))
+    names = dict.fromkeys(name for name in told if name != sweep.spec.metric.name)
     other = [Column(name, [Text(number(item.metrics.get(name))) for item in best]) for name in names]
     _print_fitting(out, columns, other, trials)
 

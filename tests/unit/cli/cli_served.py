@@ -58,7 +58,7 @@ def trial(sweep: Sweep, number: int, state: str, **fields: Any) -> Trial:
 
 
 def result(number: int, step: int, value: float) -> Result:
-    metrics = {"val_loss": value, "accuracy": 1 - value}
+    metrics = {"val_loss": value, "accuracy": 1 - value, "memory/rss_mb": 512.0}
     return Result(number=number, step=step, attempt=1, reported_at=START, time_total_s=step, metrics=metrics)
 
 

@@ -173,6 +173,8 @@ def test_best(served: Served) -> None:
     done = run("best", "digits-cnn", "-k", "1")
     assert "0.0830" in done.out
     assert "trial 0 leads" in done.out
+    assert "accuracy" in done.out
+    assert "memory" not in done.out
     assert [item["trial"]["number"] for item in run("best", "digits-cnn", "--json").json["items"]] == [0, 1]
 
 

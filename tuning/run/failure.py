@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from ray.exceptions import ActorUnavailableError, ActorUnschedulableError, RayActorError, RayTaskError
 
+from toprung.tuning.out_of_memory import GPU_IS_FULL, HOST_IS_FULL, says_any
 from toprung.tuning.records import Failure, FailureKind
 from toprung.tuning.run.pace import WorkerBusyError
 from toprung.tuning.run.tracebacks import user_part, user_traceback
-
-_GPU_IS_FULL = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""In errors without a class of their own."""
 
 
 def failure_of(error: BaseException | None) -> Failure:
@@ -48,9 +46,9 @@ def _lost(error: RayActorError) -> Failure:
 
 def _kind(cause: BaseException) -> FailureKind:
     # by name: torch is not imported here, and older versions have it under torch.cuda
-    if type(cause).__name__ == "OutOfMemoryError" or any(sign in str(cause) for sign in _GPU_IS_FULL):
+    if type(cause).__name__ == "OutOfMemoryError" or says_any(cause, GPU_IS_FULL):
         return FailureKind.GPU_OOM
-    if isinstance(cause, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(cause):  # PyTorch's
+    if isinstance(cause, MemoryError) or says_any(cause, HOST_IS_FULL):
         return FailureKind.HOST_OOM
     return FailureKind.USER_ERROR
 

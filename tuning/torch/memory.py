@@ -9,16 +9,17 @@ from types import TracebackType
 import psutil
 import torch
 
+from toprung.tuning.out_of_memory import GPU_IS_FULL, HOST_IS_FULL, says_any
+
 MB = 2**20
-_SIGNS = ("CUDA out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-"""In the words of a RuntimeError: the CPU's allocator and some CUDA libraries have no class of their own for it."""
+_process = psutil.Process()
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception says that memory could not be had, on a GPU or on the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and says_any(error, GPU_IS_FULL + HOST_IS_FULL)
 
 
 def make_free(error: BaseException | None = None) -> None:
@@ -48,7 +49,7 @@ def figures(device: torch.device | None = None) -> dict[str, float]:
         (`gpu_reserved_mb`), the most it had given out since `restart_peak` (`gpu_peak_mb`), and what is free on the
         device, whoever uses the rest (`gpu_free_mb`).
     """
-    found = {"rss_mb": psutil.Process().memory_info().rss / MB}
+    found = {"rss_mb": _process.memory_info().rss / MB}
     if torch.cuda.is_initialized() and (device is None or device.type == "cuda"):
         found["gpu_allocated_mb"] = torch.cuda.memory_allocated(device) / MB
         found["gpu_reserved_mb"] = torch.cuda.memory_reserved(device) / MB
@@ -59,7 +60,7 @@ def figures(device: torch.device | None = None) -> dict[str, float]:
 
 def in_use(device: torch.device) -> int:
     """Bytes in use where a model computes: what PyTorch has given out on a GPU, the process's memory on the CPU."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _process.memory_info().rss
 
 
 def restart_peak() -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from toprung.errors import InvalidInput, Unavailable
 _BACKLOG = 1_024
 """Connections that wait to be taken; the kernel may allow fewer."""
 _HANDOVER_S = 5.0
+_PAUSE_S = 0.1
 
 
 def is_loopback(host: str) -> bool:
@@ -96,10 +98,12 @@ class Door:
 
     def _hand_over(self) -> None:
         while not self._closed:
-            with suppress(OSError):  # this door was closed, or the replica has died meanwhile
+            try:
                 replica, _ = self._handover.accept()
                 with replica:
                     socket.send_fds(replica, [b"."], [self._socket.fileno()])
+            except OSError:  # this door was closed, the replica has died meanwhile, or there are too many open files
+                time.sleep(_PAUSE_S)
 
 
 def through(door: Path, host: str, port: int) -> socket.socket:

@@ -1,9 +1,9 @@
 """The HTTP replica: Ray Serve starts it, asks after its health, and starts another when it has died.
 
 It listens by itself, in a thread with an event loop of its own. Behind Serve's proxy each answer, and each piece of a
-stream, is a message between two processes: a read took three times the CPU, a piece of a stream eight times
-(docs/benchmarks.md), on the machine that the trials may need. Serve's own way around its proxy
-(RAY_SERVE_ENABLE_DIRECT_INGRESS) takes switches in the environment of whoever started the cluster.
+stream, is a message between two processes: a read took more than three times the CPU (docs/benchmarks.md), on the
+machine that the trials may need. Serve's own way around its proxy (RAY_SERVE_ENABLE_DIRECT_INGRESS) takes switches in
+the environment of whoever started the cluster.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Replica:
             time.sleep(0.01)
 
     def check_health(self) -> None:
-        """Asked by Ray Serve every few seconds.
+        """Asked by Ray Serve every second.
 
         Raises:
             RuntimeError: the HTTP server has ended; Serve replaces the replica then.

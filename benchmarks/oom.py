@@ -30,13 +30,13 @@ from typing import Any
 import toprung_service
 from common import Row, parser, publish
 from overhead import ray_token
+from trainables.small_device import RESULTS
 
 from toprung import Client
 
 HERE = Path(__file__).parent
 RAY, TOPRUNG = "ray", "toprung"
 MEMORY_MB = 40.0
-RESULTS = 9
 SWEEP_S = 900
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -155,6 +157,16 @@ OUTLIVES = {
 }
 
 
+@contextlib.contextmanager
+def started_again(first: Service) -> Iterator[Service]:
+    """Another service on the folder of one that is gone."""
+    second = Service(first.home, "--num-cpus", "2")
+    try:
+        yield second
+    finally:
+        second.stop()
+
+
 def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
     """All processes of the service are killed; a new one on the same folder goes on."""
     first = Service(tmp_path / "home", "--num-cpus", "2")
@@ -163,14 +175,11 @@ def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
         until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
     finally:
         first.kill()
-    second = Service(first.home, "--num-cpus", "2")
-    try:
+    with started_again(first) as second:
         again = second.client.sweep(sweep.id)
         assert again.wait(timeout_s=90, progress=False).state is SweepState.SUCCEEDED
         check_untouched(again)
         assert any(line != "from step 0" for line in came_back(again))
-    finally:
-        second.stop()
 
 
 @pytest.mark.slow
@@ -185,10 +194,7 @@ def test_a_sweep_outlives_rays_own_store(tmp_path: Path) -> None:
         until(lambda: first.process.poll() is not None, timeout_s=150, what="the service's end")
     finally:
         first.kill()
-    second = Service(first.home, "--num-cpus", "2")
-    try:
+    with started_again(first) as second:
         again = second.client.sweep(sweep.id)
         assert again.wait(timeout_s=180, progress=False).state is SweepState.SUCCEEDED
         check_untouched(again)
-    finally:
-        second.stop()

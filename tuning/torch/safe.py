@@ -20,6 +20,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from toprung.tuning.torch.batches import num_samples, parts, shapes
 from toprung.tuning.torch.memory import MB, is_out_of_memory, make_free
+from toprung.tuning.torch.state import random_state, set_random_state
 
 logger = logging.getLogger("toprung")
 
@@ -140,6 +141,18 @@ def forget() -> None:
     _sizes.clear()
 
 
+def checked_loss(loss: Any, who: str) -> Tensor:
+    """A loss that a backward pass can begin with.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        return loss
+    what = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+    raise TypeError(f"{who} returned {what}; it must return the mean loss of its batch, a tensor of one number")
+
+
 def _wanted(error: BaseException) -> str:
     """How much was asked for at last, where the error tells."""
     if (found := _TRIED.search(str(error))) is None:
@@ -159,8 +172,7 @@ class _State:
         # after the first batch it is known which do change: a large table that doesn't need not be copied
         kept = [buffer for buffer, _ in self._versions] if changing is None else changing
         self._buffers = [(buffer, buffer.clone()) for buffer in kept]
-        self._cpu = torch.get_rng_state()
-        self._gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+        self._random = random_state()
 
     def put_back(self) -> None:
         with torch.no_grad():
@@ -168,9 +180,7 @@ class _State:
                 parameter.grad = None if gradient is None else gradient.clone()
             for buffer, was in self._buffers:
                 buffer.copy_(was)
-        torch.set_rng_state(self._cpu)
-        if self._gpu is not None:
-            torch.cuda.set_rng_state(self._gpu)
+        set_random_state(self._random)
 
     def changed(self) -> list[Tensor]:
         return [buffer for buffer, version in self._versions if buffer._version != version]
@@ -211,6 +221,6 @@ def memory_safe(step: Callable[[Any], Tensor], batch: Any, model: nn.Module, *, 
 
 def _backward(step: Callable[[Any], Tensor], part: Part, scale: float) -> Tensor:
     # in a frame of its own: whatever it holds is gone when it fails
-    loss = step(part.batch) * part.weight
+    loss = checked_loss(step(part.batch), "the step") * part.weight
     (loss * scale).backward()
     return loss.detach()

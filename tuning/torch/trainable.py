@@ -17,7 +17,7 @@ from toprung.tuning.torch.growth import GrowthWatch
 from toprung.tuning.torch.hints import add_hint
 from toprung.tuning.torch.memory import figures, in_use, is_out_of_memory, make_free, restart_peak
 from toprung.tuning.torch.report import numbers
-from toprung.tuning.torch.safe import MemorySafe, Part
+from toprung.tuning.torch.safe import MemorySafe, Part, checked_loss
 from toprung.tuning.torch.state import OnDevice, Passes, random_state, set_random_state
 
 logger = logging.getLogger("toprung")
@@ -105,7 +105,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
     def setup(self, config: dict[str, Any]) -> None:
         self._own = {*vars(self), "_own", "_monitor"}  # Tune sets the last one after this
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model, self.optimizer, *rest = self.build(config)
+        model, self.optimizer, *rest = self._built(config)
         self._plain: nn.Module = model.to(self.device)
         self.model = torch.compile(self._plain) if self.compile else self._plain
         self.lr_scheduler = rest[0] if rest else None
@@ -127,7 +127,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
             raise
         if self.lr_scheduler is not None and self.lr_scheduler_every == "result":
             plateau = isinstance(self.lr_scheduler, ReduceLROnPlateau)
-            self.lr_scheduler.step(*[metrics[self.lr_metric]] if plateau else [])
+            self.lr_scheduler.step(*[self._plateau_of(metrics)] if plateau else [])
         metrics["memory"] = figures(self.device)
         restart_peak()
         return metrics
@@ -177,6 +177,30 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         self._safe.go_on(state["part_size"])
         set_random_state(state["random"])
 
+    def _built(self, config: dict[str, Any]) -> tuple[Any, ...]:
+        """What `build` returned.
+
+        Raises:
+            TypeError: something else than it should.
+            ValueError: an attribute has a value that it can't have.
+        """
+        built = self.build(config)
+        if not isinstance(built, tuple) or len(built) not in (2, 3):
+            what = f"{len(built)} things" if isinstance(built, tuple) else f"a {type(built).__name__}"
+            raise TypeError(f"build returned {what}; it must return model, optimiser or model, optimiser, lr scheduler")
+        if self.precision not in _DTYPES:
+            raise ValueError(f"precision is {self.precision!r}; it can be {', '.join(_DTYPES)}")
+        for name in ("accumulate", "steps_per_result"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be 1 or more")
+        return built
+
+    def _plateau_of(self, metrics: Mapping[str, Any]) -> Any:
+        if self.lr_metric in metrics:
+            return metrics[self.lr_metric]
+        raise ValueError(f"lr_metric is {self.lr_metric!r}, and the result has {', '.join(sorted(metrics))}")
+
     def _train(self) -> float:
         """Up to the next result. Returns the mean loss over the samples."""
         self.model.train()
@@ -221,7 +245,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
     def _backward(self, part: Part, share: float) -> Tensor:
         """The part's share of its batch's mean loss; `share` is the batch's of the step."""
         with self._autocast():
-            loss = self.training_step(to_device(part.batch, self.device)) * part.weight
+            loss = checked_loss(self.training_step(to_device(part.batch, self.device)), "training_step") * part.weight
         self._scaler.scale(loss * share).backward()
         return loss.detach()
 
@@ -237,7 +261,10 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
 
     def _evaluate_once(self) -> Mapping[str, Any]:
         with torch.inference_mode(), self._autocast():
-            return self.evaluate(self.model, self._eval_data)
+            found = self.evaluate(self.model, self._eval_data)
+        if isinstance(found, Mapping):
+            return found
+        raise TypeError(f"evaluate returned a {type(found).__name__}; it must return metrics by name, a dict")
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, _DTYPES[self.precision], enabled=self.precision != "fp32")

@@ -172,3 +172,32 @@ def test_data_that_can_be_passed_over_once() -> None:
         Small({"batches": [], "once": True})
     with pytest.raises(ValueError, match="train_data has no batches"):
         Small({"batches": []}).step()
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"build": lambda self, config: nn.Linear(6, 3)}, "build returned a Linear; it must return model, optimiser"),
+        ({"precision": "fp8"}, "precision is 'fp8'; it can be fp32, bf16, fp16"),
+        ({"steps_per_result": 0}, "steps_per_result is 0; it must be 1 or more"),
+        (
+            {"training_step": lambda self, batch: self.model(batch[0])},
+            r"returned a tensor of shape \[4, 3\]",
+        ),
+        ({"training_step": lambda self, batch: 0.5}, "training_step returned a float; it must return the mean loss"),
+        ({"evaluate": lambda self, model, data: None}, "evaluate returned a NoneType; it must return metrics by name"),
+        (
+            {"lr_metric": "val_los", "lr_scheduler_every": "result"},
+            "lr_metric is 'val_los', and the result has",
+        ),
+    ],
+)
+def test_what_a_subclass_gets_wrong_is_said(changed: dict[str, Any], told: str) -> None:
+    class Plateau(Small):
+        def build(self, config: dict[str, Any]) -> tuple[Any, ...]:
+            model, optimizer, _ = super().build(config)
+            return model, optimizer, torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+
+    wrong = type("Wrong", (Plateau,), {"lr_scheduler_every": "result", **changed})
+    with pytest.raises((TypeError, ValueError), match=told):
+        wrong({}).step()

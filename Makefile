@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-EXTRAS = server,postgres,dev
+EXTRAS = server,postgres,mlflow,dev
 # pytest's arguments, e.g. make test ARGS="-k asha"
 ARGS ?=
 # packages are installed without byte code: unless Python may keep it, each process compiles PyTorch and Ray anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-unit soak lint format wheel clean
+.PHONY: help setup demo test test-unit test-cluster test-deep soak lint format wheel clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -33,6 +33,12 @@ test: setup      ## all tests
 
 test-unit: setup ## the tests without Ray, in seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+test-cluster: setup  ## the tests between machines in namespaces and of clusters, the long ones too; as root
+	$(BIN)/python -m pytest -m "deep or not deep" --log-cli-level=INFO tests/cluster $(ARGS)
+
+test-deep: setup ## the tests of a real service that take a minute or more each
+	$(BIN)/python -m pytest -m deep $(ARGS)
 
 soak: setup      ## kill what can be killed while sweeps run, for many minutes
 	$(BIN)/python -m pytest -m soak --log-cli-level=INFO tests/soak $(ARGS)

@@ -17,6 +17,7 @@ from toprung.errors import ToprungError
 from toprung.serve import listening
 from toprung.serve.home import Home
 from toprung.serve.settings import Settings
+from toprung.tuning.storage import probe
 
 logger = logging.getLogger("toprung.serve")
 
@@ -35,7 +36,9 @@ def main() -> int:
     os.environ.pop("TOPRUNG_TOKEN", None)  # of whoever starts the service: its trials would inherit it
     args.auth = args.auth or not listening.is_loopback(args.host)
     try:
-        Settings.read(home.settings_file)  # what is wrong with it is better heard here
+        storage = Settings.read(home.settings_file).storage  # what is wrong with it is better heard here
+        if storage is not None:
+            probe(storage)
         url = listening.url_of(args.host, args.port)
         if args.address is None or not home.was_at(url):  # else its replica may listen there still, to be replaced
             listening.check(args.host, args.port)

@@ -36,6 +36,10 @@ class ControllerActor:
         """Writes a piece of a trial's output at its offset; the same piece again changes nothing."""
         self._controller.log(sweep_id, number, attempt, offset, data)
 
+    def summaries(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
+        """The same with what a trial writes for TensorBoard."""
+        self._controller.summaries(sweep_id, number, attempt, offset, data)
+
     def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
         """What a sweep may learn from earlier ones: their trials, with the objective at these steps."""
         return self._controller.prior_sweeps(sweep_ids, steps)
@@ -44,6 +48,10 @@ class ControllerActor:
         """What is known of a sweep that a runner takes up, with the objective at these steps; None: at all."""
         past: Past = self._controller.past(sweep_id, steps)
         return past
+
+    def shares(self) -> dict[str, int]:
+        """How many trials each running sweep may have at once, by its id."""
+        return self._controller.shares()
 
     def ping(self) -> None:
         """Returns when the actor is there."""

@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import ray
-
 from toprung.serve.settings import Settings
 from toprung.serve.shares import Claim, Limit, shares
 from toprung.tuning.records import Sweep, TrialState
-from toprung.tuning.run.resources import bundle, slots_on
+from toprung.tuning.run.nodes import Node, usable
+from toprung.tuning.run.resources import offers, slots_on, wants
 
 _NODES_TTL_S = 1.0
+_ENDLESS = 2**31
 
 
 class Allotment:
@@ -29,19 +29,20 @@ class Allotment:
         self._shares: dict[str, int] = {}
         self._hungry: list[Sweep] = []
         self._basis: tuple[list[Claim], list[dict[str, float]], set[str]] | None = None
-        self._nodes: list[dict[str, float]] = []
+        self._nodes: list[Node] = []
         self._looked_at = float("-inf")
 
     def update(self, sweeps: Sequence[Sweep]) -> None:
         """Takes note of the sweeps that run, or are about to, in the order in which they are served."""
         if sweeps and time.monotonic() - self._looked_at > _NODES_TTL_S:
             self._looked_at = time.monotonic()
-            self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        claims = [_claim(sweep, self._nodes) for sweep in sweeps]
+            self._nodes = usable()
+        nodes = offers(self._nodes, (sweep.spec.resources for sweep in sweeps))
+        claims = [claim(sweep, nodes) for sweep in sweeps]
         starting = {sweep.id for sweep in sweeps if not _num_live(sweep)}
-        if (claims, self._nodes, starting) != self._basis:
-            self._basis = (claims, self._nodes, starting)
-            self._shares = self._find(claims, starting, self._limits(sweeps))
+        if (claims, nodes, starting) != self._basis:
+            self._basis = (claims, nodes, starting)
+            self._shares = self._find(claims, nodes, starting, limits(sweeps, self._settings))
         self._hungry = [s for s in sweeps if s.spec.preemption and self._has_use_for_more(s)]
 
     def _has_use_for_more(self, sweep: Sweep) -> bool:
@@ -49,13 +50,19 @@ class Allotment:
         waits = not _has_begun_all(sweep) or sweep.trials.get(TrialState.PENDING, 0) > 0
         return waits and _num_running(sweep) < self.share(sweep.id)
 
-    def _find(self, claims: Sequence[Claim], starting: set[str], limits: Mapping[str, Limit]) -> dict[str, int]:
-        found = shares(claims, self._nodes, limits)
+    def _find(
+        self,
+        claims: Sequence[Claim],
+        nodes: Sequence[Mapping[str, float]],
+        starting: set[str],
+        limits: Mapping[str, Limit],
+    ) -> dict[str, int]:
+        found = shares(claims, nodes, limits)
         if not starting:
             return found
         # what there would be for the others if each that starts wanted no more than its first place
         modest = [replace(claim, most=min(1, claim.most)) if claim.sweep_id in starting else claim for claim in claims]
-        meanwhile = shares(modest, self._nodes, limits)
+        meanwhile = shares(modest, nodes, limits)
         kept = {
             sweep_id: min(self._shares.get(sweep_id, 0), meanwhile[sweep_id])
             for sweep_id in found
@@ -67,13 +74,19 @@ class Allotment:
         """Most trials that the sweep may have at once."""
         return self._shares.get(sweep_id, 1)
 
-    def _limits(self, sweeps: Sequence[Sweep]) -> dict[str, Limit]:
-        quotas = {owner: self._settings.quota(owner) for owner in {s.owner for s in sweeps} if owner is not None}
-        return {owner: Limit(quota.trials or math.inf, quota.gpus or math.inf) for owner, quota in quotas.items()}
+    def all(self) -> dict[str, int]:
+        """Those shares, by sweep."""
+        return dict(self._shares)
 
     def must_make_room(self, sweep: Sweep) -> bool:
         """Whether trials beyond the sweep's share pause: another one waits that may have their places at once."""
         return any(other.id != sweep.id and other.spec.priority >= sweep.spec.priority for other in self._hungry)
+
+
+def limits(sweeps: Sequence[Sweep], settings: Settings) -> dict[str, Limit]:
+    """The quotas of the sweeps' owners."""
+    quotas = {owner: settings.quota(owner) for owner in {s.owner for s in sweeps} if owner is not None}
+    return {owner: Limit(quota.trials or math.inf, quota.gpus or math.inf) for owner, quota in quotas.items()}
 
 
 def _num_running(sweep: Sweep) -> int:
@@ -88,18 +101,21 @@ def _num_live(sweep: Sweep) -> int:
     return _num_running(sweep) + sweep.trials.get(TrialState.PENDING, 0)
 
 
-def _claim(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> Claim:
+def claim(sweep: Sweep, nodes: Sequence[Mapping[str, float]] | None) -> Claim:
+    """What a sweep could use of nodes, as `offers` tells of them; None: of as many as it likes."""
     spec = sweep.spec
     over = sum(count for state, count in sweep.trials.items() if state.finished)
     left = None if sweep.num_trials is None else max(1, sweep.num_trials - over)
     if _has_begun_all(sweep):  # those that wait at a rung take a place one by one, if at all
-        left = _num_live(sweep) + 1
-    wanted = bundle(spec.resources)
+        left = max(1, _num_live(sweep) + (TrialState.PAUSED in sweep.trials))
+    wanted = wants(spec.resources)
     # what the cluster holds bounds it, too: so the shares need not be found anew as the trials of a long sweep end
-    bounds = [bound for bound in (spec.concurrency, left, slots_on(nodes, wanted)) if bound is not None]
+    fit = _ENDLESS if nodes is None else slots_on(nodes, wanted, spec.resources.places)
+    bounds = [bound for bound in (spec.concurrency, left, fit) if bound is not None]
     return Claim(
         sweep_id=sweep.id,
         bundle=tuple(wanted.items()),
+        places=spec.resources.places,
         most=min(bounds),
         priority=spec.priority,
         weight=spec.weight,

@@ -20,6 +20,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from toprung.errors import Conflict, NotFound
 from toprung.serve.allotment import Allotment
+from toprung.serve.demand import Demand
 from toprung.serve.home import Home
 from toprung.serve.queue import next_up
 from toprung.serve.retention.deletion import Remover
@@ -30,11 +31,12 @@ from toprung.tuning.orders import Orders
 from toprung.tuning.past import Past
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
+from toprung.tuning.run.nodes import HEAD
 
 logger = logging.getLogger(__name__)
 
-HEAD = {"node:__internal_head__": 0.001}
-"""Resource that only the head node has: the store's file and the logs lie there."""
+ON_HEAD = {HEAD: 0.001}
+"""What lives there: the store's file and the logs are on its disk."""
 
 _CANCELLED = "cancelled by the user"
 _TICK_S = 0.1
@@ -73,13 +75,14 @@ class Controller:
     def __init__(self, home: Path, *, wait_for_resources: bool) -> None:
         self._home = Home.at(home)
         self._store = Store(self._home.store_url)
-        self._runners = Runners(self._home, wait_for_resources=wait_for_resources)
         self._busy_at = time.monotonic()
         self._watched: dict[str, _Watched] = {}
         self._deaths: dict[str, _Deaths] = {}
         self._settings = Settings.read(self._home.settings_file)
         self._allotment = Allotment(self._settings)
-        self._logs = _Logs(self._home)
+        self._demand = Demand(self._settings)
+        self._runners = Runners(self._home, self._demand, wait_for_resources=wait_for_resources)
+        self._streams = _Streams()
         self._remover = Remover(self._store, self._home)
         self._remover.start()
         self._stopping = threading.Event()
@@ -95,7 +98,11 @@ class Controller:
 
     def log(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
         """Writes a piece of a trial's output at its offset; the same piece again changes nothing."""
-        self._logs.write(sweep_id, number, attempt, offset, data)
+        self._streams.write(self._home.log(sweep_id, number, attempt), offset, data)
+
+    def summaries(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
+        """The same with what a trial writes for TensorBoard; the tracker puts it where that finds it."""
+        self._streams.write(self._home.summaries(sweep_id, number, attempt), offset, data)
 
     def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
         """What a sweep may learn from earlier ones: their trials, with the objective at these steps."""
@@ -106,6 +113,10 @@ class Controller:
         return self._store.past(sweep_id, steps)
 
     # ---- called by the service
+
+    def shares(self) -> dict[str, int]:
+        """How many trials each running sweep may have at once."""
+        return self._allotment.all()
 
     def shutdown(self, *, end_sweeps: bool) -> None:
         """Stops the loop.
@@ -118,6 +129,7 @@ class Controller:
         if end_sweeps:
             self._end_all("the service was stopped (toprung down)")
         self._runners.close()
+        self._demand.withdraw()
         self._remover.close()
         self._store.close()
 
@@ -138,7 +150,9 @@ class Controller:
         sweeps = self._store.sweeps_in([SweepState.QUEUED, SweepState.RUNNING])
         running = [sweep for sweep in sweeps if sweep.state is SweepState.RUNNING]
         starting, _ = next_up(sweeps, self._settings)
-        self._allotment.update([sweep for sweep in sweeps if sweep in running or sweep in starting])
+        active = [sweep for sweep in sweeps if sweep in running or sweep in starting]
+        self._allotment.update(active)
+        self._demand.update(active)
         for sweep in running:
             self._watch(sweep)
         for sweep in starting:
@@ -294,15 +308,13 @@ class Controller:
                 self._end(sweep_id, SweepState.CANCELLED, reason)
 
 
-class _Logs:
-    """Appends to the log files of trials, idempotently by offset."""
+class _Streams:
+    """Appends to the files of trials, idempotently by offset."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def write(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
-        path = self._home.log(sweep_id, number, attempt)
+    def write(self, path: Path, offset: int, data: bytes) -> None:
         with self._lock:
             path.parent.mkdir(exist_ok=True)
             with path.open("ab") as file:

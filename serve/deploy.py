@@ -10,7 +10,7 @@ import ray
 from ray import serve
 
 from toprung.serve.actor import CONTROLLER, NAMESPACE, ControllerActor
-from toprung.serve.controller import HEAD
+from toprung.serve.controller import ON_HEAD
 from toprung.serve.replica import Replica
 from toprung.serve.tracking.actor import TRACKER, TrackerActor
 
@@ -28,7 +28,7 @@ def deploy(home: Path, door: Path, *, host: str, port: int, wait_for_resources: 
         "lifetime": "detached",
         "get_if_exists": True,
         "num_cpus": 0,
-        "resources": HEAD,
+        "resources": ON_HEAD,
         "max_restarts": -1,
     }
     controller = (
@@ -43,7 +43,7 @@ def deploy(home: Path, door: Path, *, host: str, port: int, wait_for_resources: 
         Replica,
         name="api",
         num_replicas=1,
-        ray_actor_options={"num_cpus": 0, "resources": HEAD},
+        ray_actor_options={"num_cpus": 0, "resources": ON_HEAD},
         health_check_period_s=_HEALTH_S,
     )
     serve.run(replica.bind(home, door, host, port, auth=auth), name=APP, route_prefix=None)

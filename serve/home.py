@@ -3,12 +3,15 @@
 toprung.db       the store (unless it is PostgreSQL)
 packages/        uploaded code, by sha256
 logs/            what trials print: <sweep>/<number>-<attempt>.log
-runs/            checkpoints: <sweep>/<trial>/
+runs/            checkpoints: <sweep>/<trial>/, unless the settings have another place for them
+summaries/       what trials write for TensorBoard, until it is there: <sweep>/<number>-<attempt>
 tensorboard/     event files
 wandb/           W&B's run files
+mlflow/          MLflow's database, where none is named
 nowhere/         empty: where the service runs, so that nothing is imported from there
 config.yaml      the service's settings, where there are any
 service.json     where the running service is
+supervisor.json  the process that starts it and Ray again, where there is one
 service.log      what it says
 audit.jsonl      who changed what
 token            a token of an admin, for this user alone; where access control is on
@@ -19,7 +22,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toprung.serve.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Home:
     def at(cls, path: Path) -> Home:
         path = path.expanduser().absolute()
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("packages", "logs", "runs", "tensorboard", "wandb", "nowhere"):
+        for name in ("packages", "logs", "runs", "summaries", "tensorboard", "wandb", "nowhere"):
             (path / name).mkdir(exist_ok=True)
         return cls(path)
 
@@ -44,6 +52,19 @@ class Home:
     @property
     def runs(self) -> Path:
         return self.path / "runs"
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where checkpoints are, by the settings as they are when it is first asked for.
+
+        Raises:
+            InvalidInput: the settings are wrong.
+        """
+        # the command line asks only for paths here: these load the spec
+        from toprung.serve.settings import Settings  # noqa: PLC0415
+        from toprung.serve.storage import Storage  # noqa: PLC0415
+
+        return Storage(self.runs, Settings.read(self.settings_file).storage)
 
     @property
     def packages(self) -> Path:
@@ -62,6 +83,10 @@ class Home:
         """W&B makes a folder of its own in the one it is given."""
         return self.path / "wandb" / "wandb"
 
+    def offline_runs(self, run_id: str) -> list[Path]:
+        """The folders in which W&B keeps what it has not sent of a run; `*` in its id stands for anything."""
+        return sorted(self.wandb_runs.glob(f"offline-run-*-{run_id}"))
+
     @property
     def nowhere(self) -> Path:
         return self.path / "nowhere"
@@ -72,6 +97,9 @@ class Home:
     def log(self, sweep_id: str, number: int, attempt: int) -> Path:
         return self.logs / sweep_id / f"{number}-{attempt}.log"
 
+    def summaries(self, sweep_id: str, number: int, attempt: int) -> Path:
+        return self.path / "summaries" / sweep_id / f"{number}-{attempt}"
+
     @property
     def settings_file(self) -> Path:
         return self.path / "config.yaml"
@@ -79,6 +107,10 @@ class Home:
     @property
     def service_file(self) -> Path:
         return self.path / "service.json"
+
+    @property
+    def supervisor_file(self) -> Path:
+        return self.path / "supervisor.json"
 
     @property
     def error_file(self) -> Path:
@@ -104,6 +136,13 @@ class Home:
         """Whether `service.json` says so, of a service that was killed: one that ends removes it."""
         try:
             return bool(json.loads(self.service_file.read_text())["url"] == url)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def announces(self, pid: int) -> bool:
+        """Whether `service.json` says that the service is ready, and is this process."""
+        try:
+            return bool(json.loads(self.service_file.read_text())["pid"] == pid)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

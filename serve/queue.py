@@ -54,7 +54,7 @@ def _is_in_quota(sweep: Sweep, begun: Sequence[Sweep], settings: Settings) -> bo
     """Whether the owner of a sweep may have one more run, with a trial for each at least."""
     quota = settings.quota(sweep.owner)
     own = [other for other in begun if other.owner == sweep.owner]
-    gpus = sum(other.spec.resources.gpu for other in [*own, sweep])
+    gpus = sum(other.spec.resources.gpus for other in [*own, sweep])
     return (quota.trials is None or len(own) < quota.trials) and (quota.gpus is None or gpus <= quota.gpus)
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import uvicorn
 
 from toprung.serve import listening
+from toprung.serve.demand import slots
 from toprung.serve.home import Home
-from toprung.serve.http.app import create_app
+from toprung.serve.http.app import close, create_app
+from toprung.serve.machines import Machines
 from toprung.serve.store import Store
-from toprung.tuning.run.resources import slots
 
 _START_S = 30.0
 _LEAVE_S = 2
@@ -50,9 +51,10 @@ class Replica:
         """
         place = Home.at(home)
         self._store = Store(place.store_url)
+        self._app = create_app(self._store, place.path, slots=slots, cluster=Machines(place), auth=auth)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                create_app(self._store, place.path, slots=slots, auth=auth),
+                self._app,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -88,4 +90,5 @@ class Replica:
         if self._thread is not None:
             self._server.should_exit = True
             self._thread.join(2 * _LEAVE_S)
+            close(self._app)
             self._store.close()

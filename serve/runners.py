@@ -16,10 +16,12 @@ from ray.util import list_named_actors
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from toprung.serve.actor import CONTROLLER, NAMESPACE
+from toprung.serve.demand import Demand
 from toprung.serve.home import Home
 from toprung.tuning.orders import Orders
 from toprung.tuning.records import Sweep
 from toprung.tuning.run.actor import TUNE_ENV, RunnerActor
+from toprung.tuning.run.nodes import usable
 from toprung.tuning.run.service import Service
 from toprung.tuning.run.spare import SPARE_ENV
 
@@ -46,8 +48,9 @@ class Runners:
     and sets no variables: these must be there when a process starts.
     """
 
-    def __init__(self, home: Home, *, wait_for_resources: bool) -> None:
+    def __init__(self, home: Home, demand: Demand, *, wait_for_resources: bool) -> None:
         self._home = home
+        self._demand = demand
         self._wait_for_resources = wait_for_resources
         self._spare: _Spare | None = None
         _let_go_spares()
@@ -68,7 +71,7 @@ class Runners:
         # a name of its own: a sweep may begin again before the name of its last runner is free
         name = f"toprung-runner-{sweep.id}-{secrets.token_hex(4)}"
         _internal_kv_put(_key(sweep.id), name)  # before there is one: whoever comes after us would start another
-        actor = _actor(name, _runtime_env(sweep, code))
+        actor = self._actor(name, _runtime_env(sweep, code))
         self._begin(actor, sweep, orders)
         return actor
 
@@ -97,7 +100,7 @@ class Runners:
             return
         name = f"{_SPARE}{secrets.token_hex(8)}"
         working_dir = _upload(name, _EMPTY)
-        actor = _actor(name, {"env_vars": {**TUNE_ENV, **SPARE_ENV}, "working_dir": working_dir})
+        actor = self._actor(name, {"env_vars": {**TUNE_ENV, **SPARE_ENV}, "working_dir": working_dir})
         actor.wait_for_sweep.remote()
         self._spare = _Spare(name, actor, working_dir)
 
@@ -115,28 +118,35 @@ class Runners:
     def _begin(self, actor: Any, sweep: Sweep, orders: Orders, code: bytes | None = None) -> ray.ObjectRef[None]:
         service = Service(CONTROLLER, NAMESPACE)
         begun: ray.ObjectRef[None] = actor.run.remote(
-            sweep.id, orders, str(self._home.runs), service, self._wait_for_resources, code=code
+            sweep.id, orders, self._home.storage.path, service, self._wait_for_resources, code=code
         )
         return begun
+
+    def _actor(self, name: str, runtime_env: dict[str, Any]) -> Any:
+        options: dict[str, Any] = {
+            "name": name,
+            "namespace": NAMESPACE,
+            "lifetime": "detached",
+            "num_cpus": 0,
+            # a byte: Ray 2.60 puts an actor that asks for nothing at all on any node, whatever its soft affinity says,
+            # and a runner on a worker holds a machine that its autoscaler would end
+            "memory": 1,
+            "max_concurrency": 16,  # calls that wait for the sweep's end hold one each
+            "runtime_env": runtime_env,
+        }
+        node = self._node()
+        if node is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
+        return ray.remote(RunnerActor).options(**options).remote()
+
+    def _node(self) -> str | None:
+        """A node that is not the head, where there is one that stays: a restart of the head then leaves it alone."""
+        workers = [node.id for node in usable() if node.is_head == self._demand.grows]
+        return workers[0] if workers else None
 
     def _code(self, sweep: Sweep) -> bytes | None:
         code = sweep.spec.code
         return None if code is None else self._home.package(code.removeprefix("sha256:")).read_bytes()
-
-
-def _actor(name: str, runtime_env: dict[str, Any]) -> Any:
-    options: dict[str, Any] = {
-        "name": name,
-        "namespace": NAMESPACE,
-        "lifetime": "detached",
-        "num_cpus": 0,
-        "max_concurrency": 16,  # calls that wait for the sweep's end hold one each
-        "runtime_env": runtime_env,
-    }
-    node = _worker_node()
-    if node is not None:
-        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
-    return ray.remote(RunnerActor).options(**options).remote()
 
 
 def _runtime_env(sweep: Sweep, code: bytes | None) -> dict[str, Any]:
@@ -175,11 +185,3 @@ def _let_go_spares() -> None:
     for name in list_named_actors():
         if name.startswith(_SPARE) and name.encode() not in taken:
             ray.kill(ray.get_actor(name))
-
-
-def _worker_node() -> str | None:
-    """A node that is not the head, where there is one: a restart of the head then leaves the runner alone."""
-    workers = [
-        node["NodeID"] for node in ray.nodes() if node["Alive"] and "node:__internal_head__" not in node["Resources"]
-    ]
-    return workers[0] if workers else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from toprung.errors import InvalidInput, Problem
 from toprung.tuning.orders import price
 from toprung.tuning.spec.reading import read
+from toprung.tuning.storage import checked
 
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -37,6 +38,8 @@ class Settings(_Model):
     currency: Text = "USD"
     quotas: dict[Text, Quota] = Field(default_factory=dict)
     """By owner; `default` for all others."""
+    storage: Annotated[str, AfterValidator(checked)] | None = None
+    """Where checkpoints go: a folder that all machines share, or one in a bucket. None: `runs/` in the home."""
 
     @classmethod
     def read(cls, path: Path) -> Settings:
@@ -57,7 +60,11 @@ class Settings(_Model):
             return cls.model_validate({} if data is None else data)
         except ValidationError as error:
             problems = [
-                Problem("".join(f"/{part}" for part in details["loc"]), details["type"], details["msg"])
+                Problem(
+                    "".join(f"/{part}" for part in details["loc"]),
+                    details["type"],
+                    details["msg"].removeprefix("Value error, "),
+                )
                 for details in error.errors()
             ]
             told = "; ".join(f"{problem.pointer or '/'}: {problem.message}" for problem in problems)

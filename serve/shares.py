@@ -29,6 +29,8 @@ class Claim:
     priority: int = 0
     weight: float = 1.0
     owner: str | None = None
+    places: int = 1
+    """How many times a trial needs its bundle, on one node or several: once for each of its workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def shares(
             if not placed or not _wants_more(poorest, given[poorest.sweep_id]):
                 open_claims.remove(poorest)
     for claim in claims:
-        if not given[claim.sweep_id] and not any(_Node(node).take(claim.bundle) for node in nodes):
+        if not given[claim.sweep_id] and not _Cluster([claim], nodes, {}).place(claim):
             given[claim.sweep_id] = 1
     return given
 
@@ -89,8 +91,8 @@ class _Cluster:
         self._left = {owner: [limit.trials, limit.gpus] for owner, limit in limits.items()}
         self._nodes = [_Node(node) for node in nodes]
         self._wanted = {name for claim in claims for name, _ in claim.bundle}
-        self._open: dict[tuple[tuple[str, float], ...], list[_Node]] = {}
-        """By bundle: the nodes that may have room for it, best last. One that has none will have none again."""
+        self._open: dict[tuple[tuple[tuple[str, float], ...], int], list[_Node]] = {}
+        """By bundle and places: the nodes that may have room, best last. One that has none will have none again."""
         self._total: dict[str, float] = {}
         for node in nodes:
             for name, amount in node.items():
@@ -98,7 +100,7 @@ class _Cluster:
 
     def part(self, claim: Claim) -> float:
         """The part of its dominant resource that one trial takes of the whole cluster."""
-        parts = [amount / self._total[name] for name, amount in claim.bundle if self._total.get(name)]
+        parts = [amount * claim.places / self._total[name] for name, amount in claim.bundle if self._total.get(name)]
         return max(parts, default=1.0)
 
     def place(self, claim: Claim) -> bool:
@@ -107,17 +109,24 @@ class _Cluster:
         False where none has, or its owner has enough.
         """
         left = self._left.get(claim.owner or "", [math.inf, math.inf])
-        gpus = dict(claim.bundle).get("GPU", 0.0)
+        gpus = dict(claim.bundle).get("GPU", 0.0) * claim.places
         if left[0] < 1 or left[1] < gpus - _ROUNDING:
             return False
-        if claim.bundle not in self._open:
+        kind = (claim.bundle, claim.places)
+        if kind not in self._open:
             others_want = self._wanted - {name for name, _ in claim.bundle}
             best_first = sorted(self._nodes, key=lambda node: len(node.kinds & others_want))
-            self._open[claim.bundle] = best_first[::-1]
-        nodes = self._open[claim.bundle]
-        while nodes and not nodes[-1].take(claim.bundle):
-            nodes.pop()
-        if not nodes:
+            self._open[kind] = best_first[::-1]
+        nodes = self._open[kind]
+        taken: list[_Node] = []
+        while nodes and len(taken) < claim.places:
+            if nodes[-1].take(claim.bundle):
+                taken.append(nodes[-1])
+            else:
+                nodes.pop()
+        if len(taken) < claim.places:
+            for node in taken:
+                node.give_back(claim.bundle)
             return False
         left[0] -= 1
         left[1] -= gpus
@@ -142,6 +151,15 @@ class _Node:
         for device in devices:
             self._gpus[device] -= min(gpus, 1.0)
         return True
+
+    def give_back(self, bundle: Sequence[tuple[str, float]]) -> None:
+        """Undoes `take`, for whole GPUs or none: a trial that shares one has one place."""
+        for name, amount in bundle:
+            if name != "GPU":
+                self._free[name] += amount
+        full = [device for device, free in enumerate(self._gpus) if free < _ROUNDING]
+        for device in full[: int(dict(bundle).get("GPU", 0.0))]:
+            self._gpus[device] = 1.0
 
     def _devices(self, gpus: float) -> list[int] | None:
         """Which GPUs a trial would have: parts of one, the fullest that has room, or whole ones."""

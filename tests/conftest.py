@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 # machines are shared and slow at times: an example's duration says nothing about the code
-settings.register_profile("toprung", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
-settings.load_profile("toprung")
+settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+# the gate says the same of the same commit; HYPOTHESIS_PROFILE=new looks for what nobody has thought of
+settings.register_profile("same", settings.get_profile("new"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

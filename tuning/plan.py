@@ -98,7 +98,7 @@ def priced(
     name, step_s = step_time
     spec = forecast.spec
     hours = [
-        None if steps is None else _least(steps * step_s * spec.resources.gpu / 3600, spec.budget.gpu_hours)
+        None if steps is None else _least(steps * step_s * spec.resources.gpus / 3600, spec.budget.gpu_hours)
         for steps in (forecast.expected_steps, forecast.worst_case_steps)
     ]
     costs = [None if h is None or price is None else _least(h * price, spec.budget.cost) for h in hours]

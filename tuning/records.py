@@ -24,6 +24,7 @@ A trial's finished state never changes again: a retry is another trial. Each cha
 
 from __future__ import annotations
 
+import hashlib
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -31,7 +32,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from toprung.tuning.spec import SweepSpec
+from toprung.tuning.spec import Git, SweepSpec
 
 
 class SweepState(StrEnum):
@@ -150,7 +151,67 @@ class CheckpointRef(Record):
 
     step: int
     path: str
-    """Directory under the service's storage path."""
+    """A folder on the machines of the cluster, or its URI in an object store."""
+    size_bytes: int | None = None
+    """Of its files, as they were written; None: it is not known."""
+
+
+class RunEnvironment(Record):
+    """In what surroundings an attempt ran: what may give the same code, seed and configuration another result."""
+
+    python: str
+    platform: str
+    """Operating system and C library, as `platform.platform()` has them."""
+    cpu: str | None = None
+    """The processor's model, where the system says it."""
+    omp_num_threads: str | None = None
+    """OMP_NUM_THREADS of the worker, which Ray sets to the trial's CPUs."""
+    torch_threads: int | None = None
+    """`torch.get_num_threads()`; None where the trial doesn't use PyTorch."""
+    gpus: tuple[str, ...] = ()
+    """Models of the GPUs that the trial sees, once PyTorch has used one."""
+    driver: str | None = None
+    """Version of NVIDIA's driver."""
+    cuda: str | None = None
+    """Version of CUDA that PyTorch was built with."""
+    packages: dict[str, str] = Field(default_factory=dict)
+    """Versions of the installed packages by name, sorted."""
+    code: str | None = None
+    """The package of the sweep's code, `sha256:…`."""
+    git: Git | None = None
+    """Where that code stood in Git."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same surroundings: the store has each once in a sweep."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class TrialEnvironment(Record):
+    """With what seed a trial's last attempt that ran did so, and in what surroundings."""
+
+    number: int
+    attempt: int
+    """Of the trial at the moment; one that has just begun has not told its surroundings yet."""
+    seed: int | None
+    """Of Python's, NumPy's and PyTorch's random numbers; None: nothing is known yet."""
+    environment: RunEnvironment | None
+
+
+class SetAside(Record):
+    """A node that gets no new trials: three in a row failed on it, and went well elsewhere."""
+
+    node_id: str
+    """Ray's, which a machine has until its Ray is started anew."""
+    node: str
+    """Its host name."""
+    sweep_id: str
+    """Whose trials they were."""
+    trials: list[int]
+    """Their numbers."""
+    reason: str
+    """What the last of them failed of."""
+    at: UtcTime
 
 
 class Best(Record):
@@ -246,7 +307,13 @@ class Trial(Record):
     stop_requested: bool = False
     """A user wants it to end."""
     num_failures: int = 0
-    """Attempts that failed of the trial itself; lost machines don't count."""
+    """Attempts that failed of the trial itself; lost machines don't count, nor does memory where the ladder helps."""
+    ladder_step: int = 0
+    """The step of `resources.ladder` that it has come to, from 1; 0: none."""
+    seed: int | None = None
+    """Of the random numbers of its last attempt that ran."""
+    environment: str | None = None
+    """The key of the surroundings of that attempt (`RunEnvironment`)."""
 
 
 class BestTrial(Record):
@@ -323,6 +390,8 @@ class Batch(Record):
     """Numbers of finished trials whose checkpoint is no longer kept."""
     warnings: list[str] = Field(default_factory=list)
     milestones: list[Milestone] = Field(default_factory=list)
+    environments: list[RunEnvironment] = Field(default_factory=list)
+    """Those that the sweep's trials had not named before."""
 
 
 T = TypeVar("T")

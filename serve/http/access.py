@@ -43,9 +43,11 @@ class Caller:
 ANYBODY = Caller(None, None, Scope.ADMIN)
 
 
-async def _caller(
-    context: Context, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+"""The token that came with a request."""
+
+
+async def caller_of(context: Context, credentials: Credentials) -> Caller:
     """Who calls.
 
     Raises:
@@ -61,7 +63,7 @@ async def _caller(
     return Caller(token.owner, token.id, token.scope)
 
 
-AnyCaller = Annotated[Caller, Depends(_caller)]
+AnyCaller = Annotated[Caller, Depends(caller_of)]
 
 
 def _with(scope: Scope) -> Callable[[Request, Caller], Awaitable[Caller]]:

@@ -11,17 +11,20 @@ from fastapi.routing import APIRoute
 
 from toprung import __version__
 from toprung.serve.home import Home
-from toprung.serve.http import problems
+from toprung.serve.http import board, problems
 from toprung.serve.http.access import AUTHENTICATED
 from toprung.serve.http.audit import AuditLog
-from toprung.serve.http.context import Services, Slots
+from toprung.serve.http.context import Cluster, Services, Slots
+from toprung.serve.http.endpoints import cluster as machines
 from toprung.serve.http.endpoints import edits, events, meta, packages, retention, sweeps, tokens, trials
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.gate import Gate
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
+from toprung.serve.http.sessions import Sessions
 from toprung.serve.settings import Settings
 from toprung.serve.store import Store
+from toprung.serve.tracking.live import LiveBoards
 
 _ROUTERS = (
     sweeps.router,
@@ -31,18 +34,22 @@ _ROUTERS = (
     packages.router,
     retention.router,
     tokens.router,
+    machines.router,
     meta.router,
 )
 _REF = "#/components/schemas/{model}"
 
 
-def create_app(store: Store, home: Path, *, slots: Slots | None = None, auth: bool = False) -> FastAPI:
-    """The application over a store; the caller closes the store.
+def create_app(
+    store: Store, home: Path, *, slots: Slots | None = None, cluster: Cluster | None = None, auth: bool = False
+) -> FastAPI:
+    """The application over a store; the caller closes the store, and ends what it started (`close`).
 
     Args:
         store: where sweeps are kept.
         home: the service's home, made if it isn't there.
         slots: how many trials of some resources fit the cluster at once; for forecasts.
+        cluster: that it runs on.
         auth: whether requests need a token; without it only loopback may reach the application.
     """
     place = Home.at(home)
@@ -56,12 +63,28 @@ def create_app(store: Store, home: Path, *, slots: Slots | None = None, auth: bo
     )
     uploads = PackageStore(place.path / "packages")
     app.state.services = Services(
-        store, place, uploads, Feed(store), metrics, slots, Settings.read(place.settings_file), auth
+        store,
+        place,
+        uploads,
+        Feed(store),
+        metrics,
+        slots,
+        Settings.read(place.settings_file),
+        auth,
+        Sessions(),
+        LiveBoards(place.nowhere),
+        cluster,
     )
     app.include_router(meta.probes)
+    app.include_router(board.router)  # asks for a token itself: a browser is shown a form for it
     for router in _ROUTERS:
         app.include_router(router, dependencies=[AUTHENTICATED])
-    routes = [route for router in (meta.probes, *_ROUTERS) for route in router.routes if isinstance(route, APIRoute)]
+    routes = [
+        route
+        for router in (meta.probes, board.router, *_ROUTERS)
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
     app.state.routes = [(route.path_regex, route.methods) for route in routes]
     problems.install(app)
     app.add_middleware(Gate, metrics=metrics, audit=AuditLog(place.audit_file), auth=auth)
@@ -74,6 +97,12 @@ def create_app(store: Store, home: Path, *, slots: Slots | None = None, auth: bo
 
     app.openapi = openapi  # type: ignore[method-assign]  # the framework's own way to change the document
     return app
+
+
+def close(app: FastAPI) -> None:
+    """Ends what an application started."""
+    services: Services = app.state.services
+    services.boards.close()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -90,9 +90,12 @@ def checked_spec(sent: SpecText, services: Services) -> SweepSpec:
 
 def price_problems(spec: SweepSpec, settings: Settings) -> list[Problem]:
     """Whether a budget of money can be kept to."""
-    kind = spec.resources.accelerator_type
-    if spec.budget.cost is None or settings.price(kind) is not None:
+    resources = spec.resources
+    kinds = [resources.at(step).accelerator_type for step in range(len(resources.ladder) + 1)]
+    without = [kind for kind in kinds if settings.price(kind) is None]
+    if spec.budget.cost is None or not without:
         return []
+    kind = without[0]
     named = ", ".join(sorted(settings.prices)) or "no GPU at all"
     message = f"the service has no price for {kind or 'GPUs in general'}; it has one for {named}"
     hint = "name one of these as resources.accelerator_type, or bound gpu_hours instead"

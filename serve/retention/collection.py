@@ -7,21 +7,32 @@ the age that the caller gives; and files that no sweep of ours can have made are
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from toprung.errors import Conflict, NotFound
 from toprung.serve.home import Home
-from toprung.serve.retention.files import SweepFolders, Tally, checkpoints_in, measured, remove
+from toprung.serve.retention.files import (
+    SweepFolders,
+    Tally,
+    checkpoints_in,
+    is_sweep,
+    measured,
+    names_in,
+    remove,
+    shown,
+)
+from toprung.serve.storage import Place
 from toprung.serve.store import KnownSweep, Store
 from toprung.tuning.garbage import CleanUp, FileKind
+from toprung.tuning.storage import StoredFolder
 
 PACKAGE_S = 24 * 3600.0
 """A package without a sweep stays for so long after it was last asked for: who uploads code means to submit it."""
 UNKNOWN_S = 3600.0
 """Files of an unknown sweep stay for so long after they were last written to."""
 
-Garbage = Iterator[tuple[FileKind, Path]]
+Garbage = Iterator[tuple[FileKind, Place]]
 
 
 def clean_up(
@@ -39,18 +50,18 @@ def clean_up(
     now = time.time() if now is None else now
     tally, problems = Tally(home), list[str]()
     for kind, path in _garbage(store, home, now, older_than_s, problems):
-        size, _ = measured(path)
         try:
+            size, _ = measured(path)
             if not dry_run:
                 _remove(store, kind, path)
         except OSError as error:
-            problems.append(f"{path.relative_to(home.path)} stays: {error.strerror}")
+            problems.append(f"{shown(home, path)} stays: {error.strerror or error}")
         else:
             tally.add(kind, path, size)
     return CleanUp(dry_run=dry_run, items=tally.files(), problems=problems)
 
 
-def _remove(store: Store, kind: FileKind, path: Path) -> None:
+def _remove(store: Store, kind: FileKind, path: Place) -> None:
     if kind is FileKind.OLD_CHECKPOINTS:
         try:
             store.retention.forget_checkpoints(path.name)
@@ -72,13 +83,40 @@ def _garbage(store: Store, home: Home, now: float, older_than_s: float | None, p
             f"The store has no sweeps, but {home.path} has {len(unknown)} folders of some: is it the right store "
             "(TOPRUNG_STORE)? They stay."
         )
+    stored = _stored(home, sweeps, problems)
     for sweep in sweeps:
         if sweep.state is not None and sweep.state.finished:
+            checkpoints = stored.get(sweep.id, [])
             if _is_old(sweep, now, older_than_s):
-                places = {FileKind.OLD_CHECKPOINTS: home.runs / sweep.id, FileKind.OLD_LOGS: home.logs / sweep.id}
-                yield from ((kind, path) for kind, path in places.items() if path.exists())
-            else:
-                yield from _lost(store, home.runs / sweep.id, sweep.id)
+                yield from ((FileKind.OLD_CHECKPOINTS, folder) for folder in checkpoints)
+                if (log := home.logs / sweep.id).exists():
+                    yield FileKind.OLD_LOGS, log
+                continue
+            for folder in checkpoints:
+                try:
+                    yield from [(FileKind.LOST_CHECKPOINTS, path) for path in _lost(store, folder, sweep.id)]
+                except OSError as error:
+                    problems.append(f"{shown(home, folder)} can't be looked at: {error}")
+
+
+def _stored(home: Home, sweeps: Iterable[KnownSweep], problems: list[str]) -> dict[str, list[Place]]:
+    """The folders with checkpoints of these sweeps, by the sweep's id."""
+    known, stored = {sweep.id for sweep in sweeps}, dict[str, list[Place]]()
+    for room in home.storage.rooms:
+        try:
+            names = names_in(room)
+        except OSError as error:
+            problems.append(f"{room} can't be looked at: {error}")
+            continue
+        for name in names:
+            stored.setdefault(name, []).append(room / name)
+        others = sum(is_sweep(name) and name not in known for name in names)
+        if others and room != home.runs:
+            problems.append(
+                f"{room}: {others} of its folders are of no sweep that the store knows. They stay: "
+                "another service may need them."
+            )
+    return stored
 
 
 def _unused(packages: Collection[Path], sweeps: Collection[KnownSweep], now: float) -> Garbage:
@@ -89,15 +127,16 @@ def _unused(packages: Collection[Path], sweeps: Collection[KnownSweep], now: flo
             yield FileKind.UNUSED_PACKAGES, path
 
 
-def _lost(store: Store, folder: Path, sweep_id: str) -> Garbage:
-    """Left by a runner that was killed before it had removed them, or had told of them."""
+def _lost(store: Store, folder: Place, sweep_id: str) -> Iterator[Place]:
+    """Left by a runner that was killed before it had removed them or told of them, or by a trial that still wrote."""
     found = list(checkpoints_in(folder))
     # one that was extended has a runner again, which has saved what it has not told of yet
     if not found or not _is_over(store, sweep_id):
         return
     # by the ends of their paths: the home may have been moved
-    named = {tuple(reference.path.split("/")[-2:]) for reference in store.retention.named_checkpoints(sweep_id)}
-    yield from ((FileKind.LOST_CHECKPOINTS, path) for path in found if path.parts[-2:] not in named)
+    references = store.retention.named_checkpoints(sweep_id)
+    named = {tuple(StoredFolder(reference.path).path.split("/")[-2:]) for reference in references}
+    yield from (path for path, names in found if names not in named)
 
 
 def _is_over(store: Store, sweep_id: str) -> bool:

@@ -12,6 +12,7 @@ import time
 from toprung.serve.home import Home
 from toprung.serve.retention.files import files_of, remove
 from toprung.serve.store import KnownSweep, Store
+from toprung.tuning.storage import StoredFolder
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,9 @@ class Remover:
     def step(self) -> None:
         """Removes what is left of the deleted sweeps."""
         for sweep in self._store.retention.deleted_sweeps():
-            self._remove_files(sweep)
-            self._remove_rows(sweep)
+            if self._remove_checkpoints(sweep):
+                self._remove_files(sweep)
+                self._remove_rows(sweep)
 
     def _run(self) -> None:
         while not self._stopping.wait(_IDLE_S):
@@ -51,6 +53,17 @@ class Remover:
                 self.step()
             except Exception:  # the store is away, say; the next round tries again
                 logger.exception("a deleted sweep could not be removed")
+
+    def _remove_checkpoints(self, sweep: KnownSweep) -> bool:
+        """Returns whether a store has none any more. While it does not answer the sweep stays deleted and known."""
+        for folder in self._home.storage.of_sweep(sweep.id):
+            if isinstance(folder, StoredFolder):
+                try:
+                    folder.remove()
+                except OSError as error:
+                    logger.warning("checkpoints of the deleted sweep %s stay for now: %s", sweep.name, error)
+                    return False
+        return True
 
     def _remove_files(self, sweep: KnownSweep) -> None:
         paths = [path for paths in files_of(self._home, sweep).values() for path in paths]

@@ -13,7 +13,7 @@ from toprung.serve.store.database import Database
 from toprung.serve.store.progress import Standing, save, standing_of, standings
 from toprung.serve.store.rows import decision_row, result_row
 from toprung.serve.store.sweeps import no_sweep
-from toprung.serve.store.tables import DELETED, decisions, results, sweeps, trials
+from toprung.serve.store.tables import DELETED, decisions, environments, results, sweeps, trials
 from toprung.serve.store.tables import events as event_table
 from toprung.tuning.records import Action, Batch, Decision, Result, SweepState, Trial
 
@@ -37,6 +37,7 @@ def write(database: Database, connection: Connection, batch: Batch) -> None:
     before = standings(connection, batch.sweep_id, _numbers(batch))
     _check_trials(batch, before)
     moves = _moves(batch, before)
+    _insert_environments(database, connection, batch)
     save(database, connection, batch.sweep_id, before, {trial.number: trial for trial in moves})
     _drop_checkpoints(connection, batch)
     reported = _insert_results(database, connection, batch, before)
@@ -83,6 +84,16 @@ def _drop_checkpoints(connection: Connection, batch: Batch) -> None:
         # checkpoint_step stays: a batch that comes again must not bring the checkpoint back
         of_batch = (trials.c.sweep_id == batch.sweep_id) & trials.c.number.in_(batch.dropped_checkpoints)
         connection.execute(update(trials).where(of_batch).values(checkpoint=None))
+
+
+def _insert_environments(database: Database, connection: Connection, batch: Batch) -> None:
+    if batch.environments:
+        rows = [
+            {"sweep_id": batch.sweep_id, "key": environment.key, "data": environment.model_dump_json()}
+            for environment in batch.environments
+        ]
+        insert = database.insert(environments).on_conflict_do_nothing(index_elements=["sweep_id", "key"])
+        connection.execute(insert, rows)
 
 
 def _state_changes(moves: list[Trial], before: Mapping[int, Standing]) -> list[tuple[Trial, dict[str, Any]]]:

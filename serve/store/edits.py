@@ -17,7 +17,7 @@ from toprung.serve.store.tables import trials as trial_table
 from toprung.tuning.orders import TrialRequest
 from toprung.tuning.plan import num_trials
 from toprung.tuning.records import Sweep, SweepState, Trial, TrialState, utc_now
-from toprung.tuning.spec import SweepSpec
+from toprung.tuning.spec import Git, SweepSpec
 from toprung.tuning.spec.edit import edited, point
 
 
@@ -78,6 +78,7 @@ class Edits:
         numbers: Collection[int] | None = None,
         *,
         code: str | None = None,
+        git: Git | None = None,
         idempotency_key: str | None = None,
     ) -> Sweep:
         """Ask for further trials of the same configurations, on top of the budget; a finished sweep is queued again.
@@ -86,6 +87,7 @@ class Edits:
             sweep_id: the sweep's id.
             numbers: of the trials; None: all failed ones that were not tried again yet.
             code: the package that the sweep has from now on, `sha256:…`; None: that which it has.
+            git: where that code stood in Git.
             idempotency_key: the same key again changes nothing.
 
         Raises:
@@ -93,7 +95,9 @@ class Edits:
             Conflict: no trial has failed; one of them is not over; the sweep is running and gets other code.
         """
         with self._database.write() as connection:
-            return _retry(self._database, connection, sweeps.get(connection, sweep_id), numbers, code, idempotency_key)
+            changes = {} if code is None else {"code": code, "git": git}
+            sweep = sweeps.get(connection, sweep_id)
+            return _retry(self._database, connection, sweep, numbers, changes, idempotency_key)
 
     def stop_trial(self, sweep_id: str, number: int) -> Trial:
         """Cancel a trial; one of a running sweep ends a little later.
@@ -144,7 +148,7 @@ def _request_trial(
 ) -> Sweep:
     if key is not None and _is_known(connection, sweep.id, key):
         return sweep
-    return _request(database, connection, sweep, [{"params": to_text(point(sweep.spec, config)), "key": key}], None)
+    return _request(database, connection, sweep, [{"params": to_text(point(sweep.spec, config)), "key": key}], {})
 
 
 def _retry(
@@ -152,12 +156,12 @@ def _retry(
     connection: Connection,
     sweep: Sweep,
     numbers: Collection[int] | None,
-    code: str | None,
+    changes: Mapping[str, Any],
     key: str | None,
 ) -> Sweep:
     if key is not None and _is_known(connection, sweep.id, f"{key}/0"):
         return sweep
-    if code is not None and sweep.state is SweepState.RUNNING:
+    if changes and sweep.state is SweepState.RUNNING:
         raise Conflict(
             f"Sweep {sweep.name} is running, with the code that it has; pause it before it gets another.",
             state=sweep.state,
@@ -167,7 +171,7 @@ def _retry(
         {"params": to_text(trial.params), "retry_of": trial.number, "key": key and f"{key}/{index}"}
         for index, trial in enumerate(wanted)
     ]
-    return _request(database, connection, sweep, rows, code)
+    return _request(database, connection, sweep, rows, changes)
 
 
 def _stop_trial(database: Database, connection: Connection, sweep: Sweep, number: int) -> Trial:
@@ -217,7 +221,11 @@ def _bump(connection: Connection, sweep_id: str) -> None:
 
 
 def _request(
-    database: Database, connection: Connection, sweep: Sweep, rows: Sequence[Mapping[str, Any]], code: str | None
+    database: Database,
+    connection: Connection,
+    sweep: Sweep,
+    rows: Sequence[Mapping[str, Any]],
+    other_code: Mapping[str, Any],
 ) -> Sweep:
     _check_stays(sweep)
     problems = _spent(connection, sweep, sweep.spec) if sweep.state.finished else []
@@ -235,12 +243,12 @@ def _request(
         for row in rows
     ]
     connection.execute(insert(trial_requests), values)
-    spec = sweep.spec if code is None else sweep.spec.model_copy(update={"code": code})
+    spec = sweep.spec.model_copy(update=other_code)
     changes: dict[str, Any] = {
         "requested": len(rows),
         "retry_of": [row["retry_of"] for row in rows if "retry_of" in row],
     }
-    changed = _save(connection, sweep, spec, **changes, **({} if code is None else {"code": code}))
+    changed = _save(connection, sweep, spec, **changes, **({"code": spec.code} if other_code else {}))
     return _queue(database, connection, changed)
 
 

@@ -18,12 +18,21 @@ from toprung.serve.store import events, usage
 from toprung.serve.store.database import Database
 from toprung.serve.store.rows import checkpoint_of
 from toprung.serve.store.sweeps import get, in_states
-from toprung.serve.store.tables import DELETED, cursors, decisions, results, sweeps, trial_requests, trials
+from toprung.serve.store.tables import (
+    DELETED,
+    cursors,
+    decisions,
+    environments,
+    results,
+    sweeps,
+    trial_requests,
+    trials,
+)
 from toprung.serve.store.tables import events as event_table
 from toprung.tuning.records import CheckpointRef, SweepState
 
 _UNFINISHED = [state for state in SweepState if not state.finished]
-_CHILDREN = (results, decisions, event_table, trial_requests, trials)
+_CHILDREN = (results, decisions, event_table, trial_requests, environments, trials)
 """Tables with rows of a sweep; those that refer to trials come before them."""
 _BRIEF = [sweeps.c[name] for name in ("id", "name", "state", "ended_at", "spec")]
 
@@ -68,7 +77,9 @@ class Retention:
                 return True
             if any(_remove_some(connection, table, sweep_id, limit) for table in _CHILDREN):
                 return False
-            connection.execute(delete(cursors).where(cursors.c.name == f"tracker/{sweep_id}"))
+            name = f"tracker/{sweep_id}"
+            of_sweep = (cursors.c.name == name) | cursors.c.name.startswith(f"{name}/", autoescape=True)
+            connection.execute(delete(cursors).where(of_sweep))
             usage.keep(connection, sweep_id)
             connection.execute(delete(sweeps).where(sweeps.c.id == sweep_id))
             return True

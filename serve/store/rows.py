@@ -82,6 +82,9 @@ def trial_of(row: Row[Any]) -> Trial:
         retry_of=row.retry_of,
         stop_requested=row.stop_requested,
         num_failures=row.num_failures,
+        ladder_step=row.ladder_step,
+        seed=row.seed,
+        environment=row.environment,
     )
 
 
@@ -134,6 +137,9 @@ def trial_row(trial: Trial, goal: str) -> dict[str, Any]:
         "request_id": trial.request_id,
         "retry_of": trial.retry_of,
         "num_failures": trial.num_failures,
+        "ladder_step": trial.ladder_step,
+        "seed": trial.seed,
+        "environment": trial.environment,
     }
 
 

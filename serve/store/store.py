@@ -32,6 +32,7 @@ from toprung.tuning.records import (
     Sweep,
     SweepState,
     Trial,
+    TrialEnvironment,
     TrialState,
     Usage,
 )
@@ -241,6 +242,15 @@ class Store:
         with self._database.read() as connection:
             return trials.get(connection, sweep_id, number)
 
+    def trial_environment(self, sweep_id: str, number: int) -> TrialEnvironment:
+        """With what seed and in what surroundings a trial ran.
+
+        Raises:
+            NotFound: there is no such sweep or trial.
+        """
+        with self._database.read() as connection:
+            return trials.environment_of(connection, sweep_id, number)
+
     def best_trials(self, sweep_id: str, k: int) -> list[BestTrial]:
         """The `k` best trials that did not fail, best first, each with the reason; of equals the first.
 
@@ -333,6 +343,11 @@ class Store:
         """What is known of a token, also of a revoked one; None if it is none of this store's."""
         with self._database.read() as connection:
             return tokens.find(connection, token)
+
+    def get_token(self, token_id: str) -> Token | None:
+        """What is known of the token of an id, also of a revoked one. An id proves nothing."""
+        with self._database.read() as connection:
+            return tokens.get(connection, token_id)
 
     def list_tokens(self) -> list[Token]:
         """All tokens ever made, the oldest first."""

@@ -155,10 +155,22 @@ trials = Table(
     Column("request_id", BigInteger),
     Column("retry_of", BigInteger),
     Column("num_failures", Integer, nullable=False, server_default="0"),
+    Column("ladder_step", Integer, nullable=False, server_default="0"),
+    Column("seed", BigInteger),
+    # Of `environments`, without a foreign key: SQLite would have the table copied for one.
+    Column("environment", String(64)),
     # A user's wish, which no word of the runner takes back.
     Column("stop_requested", Boolean, nullable=False, server_default=false()),
     Index(None, "sweep_id", "badness", "number"),
     Index(None, "sweep_id", "state", "number"),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("sweep_id", ForeignKey(sweeps.c.id), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("data", Text, nullable=False),
 )
 
 trial_requests = Table(

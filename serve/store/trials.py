@@ -13,10 +13,21 @@ from toprung.serve.store.paging import decode_cursor, page_of
 from toprung.serve.store.progress import ranked
 from toprung.serve.store.rows import decision_of, prior_trial_of, result_of, trial_of
 from toprung.serve.store.sweeps import THERE, no_sweep
-from toprung.serve.store.tables import decisions, results, sweeps, trials
+from toprung.serve.store.tables import decisions, environments, results, sweeps, trials
 from toprung.tuning.past import Past, Reported
 from toprung.tuning.prior import PriorSweep
-from toprung.tuning.records import Decision, MetricValue, Page, Result, Sweep, Trial, TrialState, utc_now
+from toprung.tuning.records import (
+    Decision,
+    MetricValue,
+    Page,
+    Result,
+    RunEnvironment,
+    Sweep,
+    Trial,
+    TrialEnvironment,
+    TrialState,
+    utc_now,
+)
 
 TrialOrder = Literal["number", "value"]
 LARGEST = 2**63 - 2
@@ -55,6 +66,16 @@ def get(connection: Connection, sweep_id: str, number: int) -> Trial:
         check_sweep(connection, sweep_id)
         raise NotFound(f"Sweep {sweep_id} has no trial {number}.")
     return trial_of(row)
+
+
+def environment_of(connection: Connection, sweep_id: str, number: int) -> TrialEnvironment:
+    trial = get(connection, sweep_id, number)
+    query = select(environments.c.data).where(
+        environments.c.sweep_id == sweep_id, environments.c.key == trial.environment
+    )
+    data = None if trial.environment is None else connection.execute(query).scalar_one_or_none()
+    known = None if data is None else RunEnvironment.model_validate_json(data)
+    return TrialEnvironment(number=trial.number, attempt=trial.attempt, seed=trial.seed, environment=known)
 
 
 def best(connection: Connection, sweep_id: str, k: int) -> list[Trial]:

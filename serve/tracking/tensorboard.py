@@ -1,108 +1,123 @@
-"""TensorBoard event files: one folder per trial, scalars by step, hparams with the final value.
+"""TensorBoard event files: one folder per trial, in which everything of the trial is one run.
 
-Written with TensorBoard's own event writer: `torch.utils.tensorboard` would load torch into the tracker.
+Scalars by step, hparams with the final value, the configuration and a failure as text, and what the trial itself has
+written. Written with TensorBoard's own messages: `torch.utils.tensorboard` would load torch into the tracker.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.plugins.text.summary_v2 import text_pb
 
+from toprung.serve.home import Home
+from toprung.serve.tracking.events import EventFile, Stamp
 from toprung.serve.tracking.sink import folder_name
-from toprung.tuning.records import Result, Sweep, Trial, TrialState
-
-_MAX_OPEN = 64
-"""Event files open at once; each has a thread. A closed trial that goes on gets a second file, which is fine."""
+from toprung.serve.tracking.summaries import Summaries
+from toprung.tuning.records import Failure, Result, Sweep, Trial, TrialState
 
 
 class TensorBoardSink:
-    """Writes a sweep under `<home>/tensorboard/<sweep>/<trial>/`."""
+    """Writes a sweep under `<home>/tensorboard/<sweep>/<trial>/`. What is there already is not written again."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, home: Path) -> None:
+        self._home = Home(home)
         self._folder: Path | None = None
         self._metric = ""
-        self._writers: OrderedDict[int, EventFileWriter] = OrderedDict()
+        self._files: dict[int, EventFile] = {}
+        self._summaries: dict[int, Summaries] = {}
+        self._ended: set[int] = set()
 
     def start(self, sweep: Sweep, trial: Trial) -> None:
         if self._folder is None:
-            self._folder = self._root / folder_name(sweep)
+            self._folder = self._home.tensorboard / folder_name(sweep)
             self._metric = sweep.spec.metric.name
-            self._describe(sweep)
-        if not any(self._place(trial.number).glob("events*")):  # after a restart, the session has begun already
-            summary = hparams.hparams_pb(
-                _plain(trial.params),
-                trial_id=f"{sweep.name}/{trial.number}",
-                start_time_secs=_seconds(trial.created_at),
+            _describe(sweep, self._folder)
+        file = self._files[trial.number] = EventFile(self._folder / f"{trial.number:05d}", trial.created_at)
+        place = functools.partial(self._home.summaries, sweep.id, trial.number)
+        self._summaries[trial.number] = Summaries(place, file.steps.get(Stamp.SUMMARIES, -1))
+        if Stamp.BEGIN not in file.steps:  # else this was begun before a restart
+            began_at = _seconds(trial.created_at)
+            file.add(Event(wall_time=began_at, summary=text_pb("config", _as_code(trial.config))))
+            session = hparams.hparams_pb(
+                _plain(trial.params), trial_id=f"{sweep.name}/{trial.number}", start_time_secs=began_at
             )
-            self._add(trial.number, Event(wall_time=_seconds(trial.created_at), summary=summary))
+            file.add(Event(wall_time=began_at, summary=session), Stamp.BEGIN)
 
     def write(self, trial: Trial, results: Sequence[Result]) -> None:
+        file = self._files[trial.number]
         for result in results:
+            if result.step <= file.steps.get(Stamp.RESULT, 0):
+                continue
             values = [
                 Summary.Value(tag=name, simple_value=float(value))
                 for name, value in result.metrics.items()
                 if isinstance(value, bool | int | float)
             ]
             event = Event(wall_time=_seconds(result.reported_at), step=result.step, summary=Summary(value=values))
-            self._add(trial.number, event)
+            file.add(event, Stamp.RESULT)
+        self._take_summaries(trial)
 
     def finish(self, trial: Trial) -> None:
-        now = _seconds(trial.ended_at) if trial.ended_at else time.time()
-        if trial.value is not None:
-            value = Summary.Value(tag=_final(self._metric), simple_value=trial.value)
-            self._add(trial.number, Event(wall_time=now, step=trial.best_step, summary=Summary(value=[value])))
-        self._add(trial.number, Event(wall_time=now, summary=_session_end(trial, now)))
-        writer = self._writers.pop(trial.number, None)
-        if writer is not None:
-            writer.close()
+        self._take_summaries(trial)
+        file, summaries = self._files.pop(trial.number), self._summaries.pop(trial.number)
+        if Stamp.END not in file.steps:
+            now = _seconds(trial.ended_at) if trial.ended_at else time.time()
+            if trial.value is not None:
+                value = Summary.Value(tag=_final(self._metric), simple_value=trial.value)
+                file.add(Event(wall_time=now, step=trial.best_step, summary=Summary(value=[value])))
+            if trial.failure is not None:
+                file.add(Event(wall_time=now, step=trial.step, summary=text_pb("failure", _told(trial.failure))))
+            file.add(Event(wall_time=now, summary=_session_end(trial, now)), Stamp.END)
+        file.flush()
+        summaries.remove()
+        self._ended.add(trial.number)
+
+    def end(self, sweep: Sweep, trials: Iterable[Trial]) -> None:
+        for trial in trials:  # one may have failed before its first result, or ended while no tracker ran
+            if trial.number not in self._ended and (trial.step or trial.failure):
+                self.start(sweep, trial)
+                self.finish(trial)
 
     def flush(self) -> None:
-        for writer in self._writers.values():
-            writer.flush()
+        for file in self._files.values():
+            file.flush()
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        self.flush()
 
-    def _describe(self, sweep: Sweep) -> None:
-        """The experiment: which parameters and which value the HPARAMS page shows."""
-        assert self._folder is not None
-        if any(self._folder.glob("events*")):
-            return
-        config = hparams.hparams_config_pb(
-            hparams=[hparams.HParam(parameter.name) for parameter in sweep.spec.space.parameters],
-            metrics=[hparams.Metric(_final(self._metric), display_name=f"best {self._metric}")],
-        )
-        writer = EventFileWriter(str(self._folder))
-        writer.add_event(Event(wall_time=_seconds(sweep.created_at), summary=config))
-        writer.close()
+    def _take_summaries(self, trial: Trial) -> None:
+        file = self._files[trial.number]
+        for step, events in self._summaries[trial.number].take(trial.attempt):
+            for event in events:
+                file.add_serialized(event)
+            file.add(Event(wall_time=time.time(), step=step), Stamp.SUMMARIES)
 
-    def _add(self, number: int, event: Event) -> None:
-        writer = self._writers.get(number)
-        if writer is None:
-            if len(self._writers) >= _MAX_OPEN:
-                self._writers.popitem(last=False)[1].close()
-            writer = self._writers[number] = EventFileWriter(str(self._place(number)))
-        self._writers.move_to_end(number)
-        writer.add_event(event)
 
-    def _place(self, number: int) -> Path:
-        assert self._folder is not None
-        return self._folder / f"{number:05d}"
+def _describe(sweep: Sweep, folder: Path) -> None:
+    """The experiment: which parameters and which value the HPARAMS page shows."""
+    file = EventFile(folder, sweep.created_at)
+    if Stamp.BEGIN in file.steps:
+        return
+    final = _final(sweep.spec.metric.name)
+    config = hparams.hparams_config_pb(
+        hparams=[hparams.HParam(parameter.name) for parameter in sweep.spec.space.parameters],
+        metrics=[hparams.Metric(final, display_name=f"best {sweep.spec.metric.name}")],
+    )
+    file.add(Event(wall_time=_seconds(sweep.created_at), summary=config), Stamp.BEGIN)
+    file.flush()
 
 
 def _session_end(trial: Trial, now: float) -> Summary:
@@ -115,6 +130,18 @@ def _session_end(trial: Trial, now: float) -> Summary:
         tensor=metadata.NULL_TENSOR,
     )
     return Summary(value=[value])
+
+
+def _as_code(config: Mapping[str, Any]) -> str:
+    """As Markdown, which TensorBoard shows."""
+    return "".join(f"    {line}\n" for line in yaml.safe_dump(dict(config), sort_keys=False).splitlines())
+
+
+def _told(failure: Failure) -> str:
+    lines = [f"**{failure.kind.value}**", "", *[f"    {line}" for line in failure.message.splitlines()]]
+    if failure.traceback:
+        lines += ["", *[f"    {line}" for line in failure.traceback.splitlines()]]
+    return "\n".join(lines)
 
 
 def _final(metric: str) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from toprung.errors import NotFound
 from toprung.serve.store import Store
-from toprung.serve.tracking.sink import Sink
+from toprung.serve.tracking.sink import Sink, report_off
 from toprung.tuning.records import Result, Sweep, SweepState, Trial
 
 logger = logging.getLogger(__name__)
@@ -45,11 +44,11 @@ class _Followed:
 
 
 class Tracker:
-    """Writes all sweeps that ask for it. Plain Python; `toprung.serve.tracking.actor` runs it.
+    """Writes TensorBoard's files of all sweeps that ask for it. Plain Python; `toprung.serve.tracking.actor` runs it.
 
     Args:
         store: where results come from.
-        home: the service's folder; files go to `tensorboard/` and `wandb/` in it.
+        home: the service's folder; files go to `tensorboard/` in it.
         sinks: makes the sinks of a sweep, by name.
     """
 
@@ -132,7 +131,7 @@ class Tracker:
             try:
                 sinks[name] = make()
             except Exception as error:  # a library that can't be loaded, say
-                self._off(sweep.id, name, error)
+                report_off(self._store, sweep.id, name, error)
         return sinks
 
     def _write(self, sweep: Sweep, followed: _Followed, results: list[Result]) -> None:
@@ -145,9 +144,18 @@ class Tracker:
             self._all(sweep.id, followed, lambda sink, trial=trial, rows=rows: sink.write(trial, rows))  # type: ignore[misc]
 
     def _end(self, sweep: Sweep, followed: _Followed) -> None:
+        self._all(sweep.id, followed, lambda sink: sink.end(sweep, self._trials(sweep.id)))
         self._all(sweep.id, followed, lambda sink: sink.close())
         self._store.set_cursor(_cursor(sweep.id), _done(followed.cursor))
         del self._followed[sweep.id]
+
+    def _trials(self, sweep_id: str) -> Iterator[Trial]:
+        cursor: str | None = None
+        while True:
+            page = self._store.list_trials(sweep_id, cursor=cursor)
+            yield from page.items
+            if (cursor := page.next_cursor) is None:
+                return
 
     def _all(self, sweep_id: str, followed: _Followed, call: Callable[[Sink], None]) -> None:
         for name in list(followed.sinks):
@@ -158,13 +166,7 @@ class Tracker:
             call(followed.sinks[name])
         except Exception as error:  # whatever a tracking system raises: it ends here
             del followed.sinks[name]
-            self._off(sweep_id, name, error)
-
-    def _off(self, sweep_id: str, name: str, error: Exception) -> None:
-        logger.error("tracking %s in %s failed", sweep_id, name, exc_info=error)
-        message = f"{name} is off for this sweep: {error}. The sweep goes on; its results are in Toprung."
-        with suppress(NotFound):  # deleted in the meantime
-            self._store.add_event(sweep_id, "warning", {"source": name, "message": message})
+            report_off(self._store, sweep_id, name, error)
 
 
 def sinks_of(sweep: Sweep, home: Path) -> Sinks:
@@ -172,9 +174,7 @@ def sinks_of(sweep: Sweep, home: Path) -> Sinks:
     tracking = sweep.spec.tracking
     sinks: Sinks = {}
     if tracking.tensorboard:
-        sinks["tensorboard"] = partial(_load, "tensorboard:TensorBoardSink", home / "tensorboard")
-    if tracking.wandb is not None and tracking.wandb.mode != "disabled":
-        sinks["wandb"] = partial(_load, "wandb:WandbSink", home / "wandb")
+        sinks["tensorboard"] = partial(_load, "tensorboard:TensorBoardSink", home)
     return sinks
 
 
@@ -185,8 +185,7 @@ def _load(place: str, root: Path) -> Sink:
 
 
 def _tracked(sweep: Sweep) -> bool:
-    tracking = sweep.spec.tracking
-    return tracking.tensorboard or (tracking.wandb is not None and tracking.wandb.mode != "disabled")
+    return sweep.spec.tracking.tensorboard
 
 
 def _cursor(sweep_id: str) -> str:

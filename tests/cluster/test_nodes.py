@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.integration.conftest import HERE, WAIT_S, Service, until
+from tests.integration.conftest import HERE, WAIT_S, Service, free_port, until
 from toprung import Client
 from toprung.client import SweepHandle
 from toprung.tuning.records import SweepState, TrialState
@@ -22,7 +22,9 @@ NODE: dict[str, Any] = {"object_store_memory": 80 * 2**20}
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A head with two CPUs, as far as Ray counts."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **NODE})
+    # a port of its own: where the usual one is taken, Ray leaves a socket open, and pytest complains
+    dashboard = {"include_dashboard": False, "dashboard_port": free_port()}
+    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **dashboard, **NODE})
     yield running
     running.shutdown()
 
@@ -44,7 +46,7 @@ def service(cluster: Cluster, tmp_path: Path) -> Iterator[Service]:
     joined.stop()
 
 
-def submit(service: Service, name: str, gate: Path) -> SweepHandle:
+def submit(service: Service, name: str, gate: Path, **changes: Any) -> SweepHandle:
     """Three trials that run until the gate opens, none of which may fail."""
     spec = {
         "name": name,
@@ -56,6 +58,7 @@ def submit(service: Service, name: str, gate: Path) -> SweepHandle:
         "budget": {"trials": 3},
         "failures": {"max_retries": 0},
         "tracking": {"tensorboard": False},
+        **changes,
     }
     return service.client.submit(spec, code=HERE / "userland")
 
@@ -65,12 +68,15 @@ def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
     folder: str, cluster: Cluster, service: Service, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    sweeps = [submit(service, name, gate) for name in ("one", "other")]
+    # one at first: it could begin two trials before the other sweep is there
+    one = submit(service, "one", gate, concurrency=1)
+    sweeps = [one, submit(service, "other", gate)]
 
     def running() -> list[int]:
         return [sweep.refresh().trials.get(TrialState.RUNNING, 0) for sweep in sweeps]
 
     until(lambda: running() == [1, 1], timeout_s=60, what="a trial of each on the head")
+    one.edit(concurrency=3)
     node = cluster.add_node(num_cpus=4, temp_dir=folder, **NODE)
     until(lambda: running() == [3, 3], timeout_s=60, what="shares of two nodes")
     until(lambda: all(t.record.resume_from for s in sweeps for t in s.trials()), what="checkpoints")
@@ -81,6 +87,7 @@ def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
     gate.touch()
     for sweep in sweeps:
         assert sweep.wait(timeout_s=WAIT_S, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason
+    assert "auth_off" in {finding.code for finding in service.client.doctor().findings}, "the cluster asks for no token"
     trials = [trial.record for sweep in sweeps for trial in sweep.trials()]
     assert [t.num_failures for t in trials] == [0] * 6, "the machine was at fault"
     assert sorted(t.attempt for t in trials) == [1, 1, 2, 2, 2, 2]
@@ -91,6 +98,7 @@ def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
             )
 
 
+@pytest.mark.deep
 def test_a_service_that_was_killed_is_taken_over(cluster: Cluster, tmp_path: Path) -> None:
     """Its process alone: the cluster, the controller and the replica, which listens, go on, and another takes over."""
     first = Service(tmp_path / "home", "--address", cluster.address)

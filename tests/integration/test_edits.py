@@ -151,6 +151,7 @@ def test_attempts_that_take_too_long_end(
     assert words in trial.failure.message
 
 
+@pytest.mark.deep
 def test_a_small_sweep_gets_its_share_of_a_full_cluster(submit: Submit, gate: Path, tmp_path: Path) -> None:
     large = held(submit, gate, budget={"trials": 40})
     until(lambda: num_running(large) == 4, timeout_s=60, what="a full cluster")
@@ -172,6 +173,7 @@ def test_a_small_sweep_gets_its_share_of_a_full_cluster(submit: Submit, gate: Pa
     large.wait(timeout_s=WAIT_S, progress=False)
 
 
+@pytest.mark.deep
 def test_trials_that_wait_let_a_more_urgent_sweep_pass(submit: Submit, gate: Path, tmp_path: Path) -> None:
     soon = tmp_path / "soon"
     full = held(submit, soon, budget={"trials": 4})

@@ -84,3 +84,17 @@ def test_a_trial_that_is_too_large_is_told_apart(service: Service) -> None:
     failure = sweep.trial(0).record.failure
     assert failure is not None
     assert failure.kind is FailureKind.GPU_OOM, failure
+
+
+def test_memory_comes_back_when_a_sweep_is_over(service: Service) -> None:
+    def free_mb() -> float:
+        return float(torch.cuda.mem_get_info()[0] / 2**20)
+
+    ended(submit(service, "on_a_gpu", budget={"trials": 1}))  # what stays after a first sweep: workers that wait
+    before = free_mb()
+    sweep = submit(service, "endless_on_a_gpu", budget={"trials": 40})
+    until(lambda: sweep.refresh().trials.get(TrialState.RUNNING) == 4, timeout_s=60, what="four trials on the GPU")
+    assert free_mb() < before
+    sweep.cancel()
+    ended(sweep)
+    until(lambda: free_mb() >= before - 50, timeout_s=60, what="the memory of the trials")

@@ -17,6 +17,7 @@ def warnings(sweep: SweepHandle) -> list[str]:
     return [event.data["message"] for event in sweep.events() if event.type == "warning"]
 
 
+@pytest.mark.deep
 def test_a_sweep_begins_where_earlier_ones_ended(submit: Submit, client: Client) -> None:
     """`good` is best at x = 1. Of the trials of a stopped sweep the search gets what they reached."""
     scheduler = {"type": "asha", "max_t": 9, "grace_period": 3}
@@ -47,6 +48,7 @@ def test_a_sweep_begins_where_earlier_ones_ended(submit: Submit, client: Client)
     assert sum(trial.params["x"] > 0.5 for trial in second.trials()) >= 4, "no random start"
 
 
+@pytest.mark.deep
 def test_what_is_known_of_a_finite_space_is_not_tried_again(submit: Submit) -> None:
     submit("good", name="all-of-it", parameters=GRID, search={"algorithm": "grid"}, budget={"trials": 3})
     rest = submit(

@@ -167,6 +167,7 @@ def started_again(first: Service) -> Iterator[Service]:
         second.stop()
 
 
+@pytest.mark.deep
 def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
     """All processes of the service are killed; a new one on the same folder goes on."""
     first = Service(tmp_path / "home", "--num-cpus", "2")
@@ -182,7 +183,7 @@ def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
         assert any(line != "from step 0" for line in came_back(again))
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_sweep_outlives_rays_own_store(tmp_path: Path) -> None:
     """Ray's GCS is killed alone. The service's Ray doesn't live without it: the service ends, the next one goes on."""
     first = Service(tmp_path / "home", "--num-cpus", "2")

@@ -129,6 +129,7 @@ budget: {trials: 1}
     assert (one.params, one.value) == (two.params, two.value)
 
 
+@pytest.mark.deep
 def test_the_example_of_cifar10_with_its_folder(client: Client) -> None:
     """As shipped, but for its size: two trials of one epoch on the synthetic images."""
     text = (EXAMPLES / "cifar10" / "sweep.yaml").read_text()
@@ -158,6 +159,7 @@ def test_a_killed_controller_loses_nothing(service: Service, submit: Submit) -> 
         assert steps == list(range(1, trial.record.step + 1)), "no step is missing or doubled"
 
 
+@pytest.mark.deep
 def test_a_service_that_is_stopped_keeps_what_its_sweeps_reached(tmp_path: Path) -> None:
     first = Service(tmp_path / "home", "--num-cpus", "1")
     spec = {

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Submit
+from tests.integration.conftest import WAIT_S, Submit
 from toprung.client import SweepHandle
 from toprung.tuning.records import Action, FailureKind, SweepState, TrialState
+from toprung.tuning.reproduction import Outcome
 
 DIGITS: dict[str, Any] = {
     "trainable": "toprung.examples.digits.memory_safe:Digits",
@@ -37,6 +38,7 @@ def results(sweep: SweepHandle) -> list[list[dict[str, Any]]]:
     ]
 
 
+@pytest.mark.deep
 def test_trials_pause_and_go_on_and_a_sweep_can_be_repeated(submit: Submit) -> None:
     asha = {"type": "asha", "max_t": 4, "grace_period": 1, "reduction_factor": 2, "mode": "promote"}
     sweep = submit("digits", **DIGITS, budget={"trials": 4}, scheduler=asha, concurrency=1)
@@ -50,6 +52,12 @@ def test_trials_pause_and_go_on_and_a_sweep_can_be_repeated(submit: Submit) -> N
     for first, second in zip(results(sweep), results(again), strict=True):
         assert first
         assert first == second[: len(first)]
+
+    # what was trained in several attempts, each from the checkpoint of the last, equals what is trained in one
+    paused = next(t for t in sweep.trials() if t.record.attempt > 1)
+    found = paused.reproduce(timeout_s=WAIT_S, progress=False)
+    assert (found.outcome, found.attempts) == (Outcome.IDENTICAL, paused.record.attempt)
+    assert found.later_attempts
 
 
 @pytest.mark.parametrize("trainable", ["Tight", "own_loop"])
@@ -71,3 +79,23 @@ def test_one_that_does_not_fit_at_all_says_so(submit: Submit) -> None:
     assert trial.failure is not None
     assert trial.failure.kind is FailureKind.GPU_OOM
     assert "not even one sample at a time fits" in (trial.failure.traceback or "")
+
+
+@pytest.mark.deep
+def test_what_fits_is_told_to_trials_in_other_processes(submit: Submit) -> None:
+    """The first trial's process dies after its first result, so the second has one of its own."""
+    sweep = submit(
+        "told",
+        **{**TIGHT, "trainable": "torch_trainables:Dying", "scheduler": {"type": "none", "max_t": 3}},
+        parameters={"fits": 3, "dies": {"type": "categorical", "choices": [True, False]}},
+        search={"algorithm": "random", "points": [{"dies": True}, {"dies": False}]},
+        budget={"trials": 2},
+        failures={"max_retries": 0},
+        concurrency=1,
+    )
+    first, second = sweep.trials()
+    assert first.record.state is TrialState.FAILED
+    assert "batches of 16 are computed in parts of at most 2" in "".join(first.logs())
+    assert second.record.state is TrialState.COMPLETED
+    assert "out of memory" not in "".join(second.logs()), "it began with what fitted"
+    assert set(second.record.metrics) == {"train_loss", "memory/rss_mb"}

@@ -226,6 +226,38 @@ def test_a_passing_fault_is_tried_again_from_the_checkpoint(submit: Submit) -> N
     assert [(r.step, r.attempt) for r in trial.results()] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
 
 
+def test_a_worker_that_fails_to_begin_another_trial(submit: Submit, tmp_path: Path) -> None:
+    """The first trial has a new worker, the others that of the one before."""
+    how = {"type": "categorical", "choices": ["not", "raises", "dies"]}
+    sweep = submit(
+        "StumblesAtTheStart",
+        parameters={"how": how, "folder": str(tmp_path), "x": 1.0},
+        search={"algorithm": "grid"},
+        budget={"trials": 3},
+        concurrency=1,
+        failures={"max_retries": 1},
+    )
+    assert sweep.state is SweepState.SUCCEEDED
+    trials = [trial.record for trial in sweep.trials()]
+    assert [(t.state, t.attempt, t.num_failures) for t in trials] == [
+        (TrialState.COMPLETED, 1, 0),
+        (TrialState.COMPLETED, 2, 1),
+        (TrialState.COMPLETED, 2, 1),
+    ]
+
+
+def test_a_new_worker_that_fails_to_begin_says_why(submit: Submit, tmp_path: Path) -> None:
+    parameters = {"how": "raises", "folder": str(tmp_path), "x": {"type": "float", "low": 0.0, "high": 1.0}}
+    sweep = submit("StumblesAtTheStart", parameters=parameters, budget={"trials": 1})
+    (trial,) = sweep.trials()
+    failure = trial.record.failure
+    assert failure is not None
+    assert failure.kind is FailureKind.USER_ERROR
+    assert failure.message == "ValueError: the layer expects 576 inputs and gets 512"
+    assert (trial.record.attempt, trial.record.num_failures) == (1, 0)
+    assert "about to fail" in "".join(trial.logs())
+
+
 def test_a_class_trainable_is_warm_and_clean(submit: Submit) -> None:
     sweep = submit("Plain", budget={"trials": 4}, concurrency=1)
 

@@ -223,6 +223,7 @@ def test_trials_without_checkpoints_are_stopped_instead(run: Run, caplog: pytest
     assert "tune.report(metrics, checkpoint=…)" in warnings[0]
 
 
+@pytest.mark.deep
 def test_a_tuner_interrupted_again_and_again_ends_as_an_unbroken_one(run: Run, tmp_path: Path) -> None:
     def history(grid: tune.ResultGrid) -> list[tuple[float, int]]:
         return sorted((result.config["x"], result.metrics["count"]) for result in grid)

@@ -14,7 +14,7 @@ from toprung.tuning.spec import json_schema, parse_spec
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
-SPECS = sorted((ROOT / "examples").glob("*/sweep.yaml"))
+SPECS = sorted((ROOT / "examples").glob("*/*.yaml"))
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 PROBLEM = re.compile(
     r'''Problem\((?:\s*[^"(),]+(?:\([^()]*\))?|"[^"]*"),\s*"([a-z_]+)"'''  # the second argument
@@ -36,7 +36,7 @@ def test_specs_that_are_shown_are_valid(page: Path) -> None:
             parse_spec(block)
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_specs_that_are_shipped_are_valid(path: Path) -> None:
     assert parse_spec(path.read_text()).space.parameters
 

@@ -17,8 +17,13 @@ import numpy as np
 import pytest
 import torch
 from ray import tune
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
 
+from toprung.examples.cifar10 import augmented
 from toprung.examples.cifar10 import train as cifar10
+from toprung.examples.cifar10.augmented import Cifar
+from toprung.examples.digits import distributed
 from toprung.examples.digits import train as digits
 from toprung.examples.digits.memory_safe import Digits
 from toprung.examples.text import train as text
@@ -36,6 +41,7 @@ DIGITS = {
     "epochs": 3,
 }
 CIFAR = {"l1": 64, "l2": 32, "lr": 3e-3, "batch_size": 16, "epochs": 2}
+AUGMENTED = {**CIFAR, "batch_size": 8, "epochs": 9, "weight_decay": 1e-4, "flip": True, "shift": 2}
 
 
 class Session:
@@ -256,10 +262,17 @@ def iter_samples(spec: SweepSpec, count: int = 20) -> Any:
         yield spec.space.sample(rng)
 
 
-def write_cifar(folder: Path) -> np.ndarray[Any, Any]:
-    """A folder in the format of CIFAR-10's python version, 20 pictures a file: Python 2's pickles, keys as bytes."""
+def write_cifar(folder: Path, *, plain: bool = False) -> np.ndarray[Any, Any]:
+    """A folder in the format of CIFAR-10's python version, 20 pictures a file: Python 2's pickles, keys as bytes.
+
+    Args:
+        folder: where to.
+        plain: pictures of one grey a class, instead of noise.
+    """
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (20, 3072), dtype=np.uint8)
+    if plain:
+        pixels[:] = (np.arange(20, dtype=np.uint8) % 10 * 25)[:, None]
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         batch = {
             b"batch_label": name.encode(),
@@ -284,6 +297,45 @@ class TestDigitsAsATorchTrainable:
         assert (result["val_loss"], result["accuracy"]) == (expected["val_loss"], expected["accuracy"])
 
 
+class TestCifar10AsATorchTrainable:
+    @pytest.fixture(autouse=True)
+    def small_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Pictures with one grey a class, easy to learn."""
+        cifar10.load_data.cache_clear()
+        write_cifar(tmp_path, plain=True)
+        monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+
+    def test_it_learns_and_goes_on_from_a_checkpoint(self, tmp_path: Path) -> None:
+        torch.manual_seed(0)
+        trainable = Cifar(AUGMENTED)
+        losses = [trainable.step()["loss"] for _ in range(4)]
+        assert losses[-1] < losses[0] < 2.5
+        trainable.save_checkpoint(str(tmp_path))
+        expected = trainable.step()
+        again = Cifar(AUGMENTED)
+        again.load_checkpoint(str(tmp_path))
+        result = again.step()
+        assert (result["loss"], result["accuracy"]) == (expected["loss"], expected["accuracy"])
+
+    def test_pictures_are_flipped_and_shifted(self) -> None:
+        torch.manual_seed(0)
+        pixels = 1 + torch.arange(64 * 3 * 32 * 32).reshape(64, 3, 32, 32)
+        mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(augmented.flipped(pixels), pixels, strict=True)]
+        assert 16 < sum(mirrored) < 48
+        moved = [augmented.shifted(pixels[:1], 2) for _ in range(20)]
+        assert {picture.shape for picture in moved} == {(1, 3, 32, 32)}
+        assert len({int(picture.count_nonzero()) for picture in moved}) > 3, "rows and columns are black"
+        assert augmented.shifted(pixels, 0) is pixels
+
+    def test_its_sweep_offers_what_it_reads(self) -> None:
+        spec = parse_spec((EXAMPLES / "cifar10" / "augmented.yaml").read_text(encoding="utf-8"))
+        assert spec.trainable == "toprung.examples.cifar10.augmented:Cifar"
+        assert isinstance(spec.scheduler, AshaScheduler)
+        config = spec.space.config(next(iter_samples(spec)))
+        assert config["epochs"] == spec.scheduler.max_t
+        assert spec.metric.name in Cifar(config).step()
+
+
 class TestText:
     @pytest.mark.parametrize("network", ["lstm", "transformer"])
     def test_it_learns(self, network: str) -> None:
@@ -304,3 +356,24 @@ class TestText:
         spec = parse_spec((EXAMPLES / "text" / "sweep.yaml").read_text())
         assert spec.trainable == "toprung.examples.text.train:Sums"
         assert spec.metric.name == "val_loss"
+
+
+class TestDigitsOnSeveralWorkers:
+    def test_the_loop_learns(self, tmp_path: Path) -> None:
+        """In this process, as Ray Train's only worker; with two in tests/integration/test_workers.py."""
+        trainer = TorchTrainer(
+            distributed.train_loop,
+            train_loop_config=DIGITS,
+            scaling_config=ScalingConfig(num_workers=0),
+            run_config=RunConfig(storage_path=str(tmp_path)),
+        )
+        metrics = trainer.fit().metrics
+        assert metrics is not None
+        assert set(metrics) == {"val_loss", "accuracy", "train_loss"}
+        assert metrics["accuracy"] > 0.8
+
+    def test_its_sweep(self) -> None:
+        spec = parse_spec((EXAMPLES / "digits" / "distributed.yaml").read_text())
+        assert spec.trainable == "toprung.examples.digits.distributed:train_digits"
+        assert spec.resources.workers == 2
+        assert spec.space.config(next(iter_samples(spec)))["epochs"] == spec.scheduler.max_t

@@ -13,9 +13,10 @@ from toprung.tuning.records import Action, Decision, TrialState
 from toprung.tuning.run.agenda import Agenda
 from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.interventions import Interventions
+from toprung.tuning.run.ladder import Ladder
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import objective_failure, scalar
-from toprung.tuning.run.places import step_back, waits_for_a_place
+from toprung.tuning.run.places import let_idle_workers_go, move, step_back, waits_for_a_place
 from toprung.tuning.run.trainable import IDENTITY, can_go_on_later
 from toprung.tuning.run.verdict import Verdict, target_reached, verdict_of
 from toprung.tuning.schedule import Scheduler
@@ -40,6 +41,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         search: Search,
         rule: Scheduler,
         comeback: Comeback,
+        ladder: Ladder,
     ) -> None:
         metric = ledger.spec.metric
         super().__init__(metric=metric.name, mode="min" if metric.goal == "minimize" else "max")
@@ -48,6 +50,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._search = search
         self._rule = rule
         self._comeback = comeback
+        self.ladder = ladder
 
     @property
     def _agenda(self) -> Agenda:
@@ -62,9 +65,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         return agenda.closed or (none_left and agenda.next_request() is None)
 
     @property
+    def num_with_tune(self) -> int:
+        """Live trials that Tune has; not those that it may keep for long, as others have what they wait for."""
+        return self._ledger.num_live - self._comeback.num_live - len(self.ladder.stranded)
+
+    @property
     def has_place(self) -> bool:
         """Whether the sweep may run one more trial at the moment."""
-        return self._ledger.num_live - self._comeback.num_live < self._agenda.orders.share
+        return self.num_with_tune + self.ladder.more_places < self._agenda.orders.share
 
     def suggest(self, trial_id: str) -> Any:
         ledger, revision = self._ledger, self._agenda.orders.revision
@@ -82,7 +90,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         if not ledger.num_live:
             ledger.check_budget()  # with a share of 0 Tune may ask nobody else
         # trials that have begun come before new ones
-        if not self.has_place or ledger.displaced or self._rule.next_up() is not None:
+        if not self.has_place or ledger.displaced or self.ladder.holds_back() or self._rule.next_up() is not None:
             return None
         return self._begin(ledger.num_trials)
 
@@ -105,7 +113,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         origin = trial
         while origin.retry_of is not None:
             origin = self._ledger[origin.retry_of]
-        return {**config, IDENTITY: {"number": number, "attempt": trial.attempt + 1, "origin": origin.number}}
+        identity = {
+            "number": number,
+            "attempt": trial.attempt + 1,
+            "origin": origin.number,
+            "gpu": self._ledger.resources(number).gpu,
+            "fits": self._ledger.fits.known(),
+        }
+        return {**config, IDENTITY: identity}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the recorder tells the search, it knows how the trial ended."""
@@ -147,11 +162,13 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         self._pausable = pausable
         self._trials: dict[int, TuneTrial] = {}
         self.verdicts: dict[int, Verdict] = {}
-        self.interventions = Interventions(ledger, self._trials, self.verdicts)
+        self.interventions = Interventions(ledger, searcher.ladder, self._trials, self.verdicts)
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._trials[number_of(trial)] = trial
-        self._comeback.enter(number_of(trial), trial)
+        number = number_of(trial)
+        self._trials[number] = trial
+        move(tune_controller._tune_controller, trial, self._ledger.resources(number), self.interventions.avoided)
+        self._comeback.enter(number, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._forget(trial)
@@ -168,6 +185,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         failure = objective_failure(spec.metric, step, result)
         if failure is not None:
             return self._stop(number, (TrialState.FAILED, None, failure))
+        self.interventions.health.reported(number, step)
         value = float(scalar(result[spec.metric.name]))
         self._search.observe(number, step, value)
         if self._rule.mode == "promote":
@@ -182,6 +200,7 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         if verdict is not None:
             return self._stop(number, verdict)
         if decision is not None and decision.action is Action.PAUSE:
+            self.interventions.health.went_well(number)
             self._ledger.paused(number, self._rule.in_words(decision))
             return str(TrialScheduler.PAUSE)
         if self._makes_room(trial, result):
@@ -193,10 +212,11 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         """Whether another sweep is to have the trial's place: the youngest that saves a checkpoint now gives it up."""
         ledger = self._ledger
         saved = bool(result.get(SHOULD_CHECKPOINT)) if self._pausable is None else self._pausable
-        if not ledger.must_shrink or not saved:
+        if not ledger.agenda.orders.preempt or not saved:
             return False
-        running = sorted(record.number for record in ledger if record.state is TrialState.RUNNING)
-        return number_of(trial) in running[ledger.agenda.orders.share :]
+        number = number_of(trial)
+        older = (record.number for record in ledger if record.state is TrialState.RUNNING and record.number < number)
+        return sum(map(self._searcher.ladder.places, older)) >= ledger.agenda.orders.share
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         """A paused trial whose turn it is. Pending ones need no choice: Tune starts them in their order."""
@@ -204,18 +224,18 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]
         self.interventions.carry_out(controller)
         self._queue_no_more_than_the_share(controller)
         chosen = self._choose(controller)
-        if chosen is None and not controller._pending_trials:
-            # Tune keeps a worker for a trial that may come; the place may be another sweep's by now
-            controller._cleanup_cached_actors(force_all=True)
+        if chosen is None:
+            let_idle_workers_go(controller)
         return chosen
 
     def _queue_no_more_than_the_share(self, tune_controller: Any) -> None:
         """Trials that wait for a place beyond a share that has shrunk: the next free one is another sweep's."""
         ledger = self._ledger
-        excess = ledger.num_live - self._comeback.num_live - ledger.agenda.orders.share
+        excess = self._searcher.num_with_tune - ledger.agenda.orders.share
         if excess <= 0:
             return
-        waiting = sorted(number for number, trial in self._trials.items() if waits_for_a_place(tune_controller, trial))
+        patient = self._trials.keys() - self._searcher.ladder.stranded
+        waiting = sorted(number for number in patient if waits_for_a_place(tune_controller, self._trials[number]))
         for number in waiting[-excess:]:
             ledger.made_room(number)
             step_back(tune_controller, self._trials[number])

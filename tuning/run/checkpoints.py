@@ -5,68 +5,80 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ray.train._internal.session import _TrainingResult
-from ray.train._internal.storage import _list_at_fs_path, get_fs_and_path
 from ray.tune import Checkpoint
 from ray.tune.result import TIME_TOTAL_S, TRAINING_ITERATION
 
 from toprung.tuning.past import Reported
 from toprung.tuning.records import CheckpointRef
+from toprung.tuning.run.uploads import size_of
+from toprung.tuning.storage import StoredFolder
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """What lies under the storage path.
+    """What lies under the storage path of a sweep.
 
     Args:
         storage_path: a folder that each node reaches, or a URI.
     """
 
     def __init__(self, storage_path: str) -> None:
-        self._filesystem: Any
-        self._filesystem, self._root = get_fs_and_path(storage_path)
+        self._root = StoredFolder(storage_path)
+        self._sizes: dict[str, int] = {}
+        """As last seen, by path: with a store a look at each would take its time."""
+        self._taken_up: dict[str, CheckpointRef] = {}
 
     def __contains__(self, checkpoint: CheckpointRef) -> bool:
-        return bool(self._filesystem.get_file_info(checkpoint.path).type.name == "Directory")
+        """Whether all of it is there: a machine that lost its power may have kept the row and not the files."""
+        folder = StoredFolder(checkpoint.path)
+        size = self._sizes.get(folder.path)
+        if size is None:
+            if not folder.exists():
+                return False
+            size = folder.size_bytes()
+        return checkpoint.size_bytes in (None, size)
 
     def remove(self, checkpoint: CheckpointRef) -> None:
         """Deletes it; one that is gone is no error."""
-        self._delete(checkpoint.path)
+        _delete(StoredFolder(checkpoint.path))
 
-    def remove_unknown(self, sweep_id: str, known: Mapping[int, Iterable[CheckpointRef]]) -> None:
-        """Deletes what trials saved and the store does not name, or no longer: their runner died in between.
+    def tidy(self, sweep_id: str, known: Mapping[int, Iterable[CheckpointRef]]) -> None:
+        """Deletes what trials saved and the store does not name, or no longer: who wrote it, or told of it, died.
 
         Args:
             sweep_id: whose trials they are.
             known: by number of the trials to look at, what stays.
         """
         # by the ends of their paths: the folder above may have been moved
-        stay = {number: {tuple(ref.path.split("/")[-2:]) for ref in refs} for number, refs in known.items()}
-        sweep = f"{self._root}/{sweep_id}"
-        for folder in _list_at_fs_path(self._filesystem, sweep):
+        stay = {tuple(StoredFolder(ref.path).path.split("/")[-2:]) for refs in known.values() for ref in refs}
+        sweep = self._root / sweep_id
+        for (folder, name), size in sweep.checkpoints().items():
             number = folder.partition("-")[0]
-            if not number.isdigit() or int(number) not in stay:
-                continue
-            for name in _list_at_fs_path(self._filesystem, f"{sweep}/{folder}"):
-                if name.startswith("checkpoint_") and (folder, name) not in stay[int(number)]:
-                    self._delete(f"{sweep}/{folder}/{name}")
-
-    def _delete(self, path: str) -> None:
-        try:
-            self._filesystem.delete_dir(path)
-        except FileNotFoundError:
-            return
-        except Exception as error:  # whatever the storage raises: a folder that stays is no reason to lose a sweep
-            logger.warning("a checkpoint that nobody needs stays, it can't be removed: %s: %s", path, error)
+            checkpoint = sweep / folder / name
+            if (folder, name) in stay:
+                self._sizes[checkpoint.path] = size
+            elif number.isdigit() and int(number) in known:
+                _delete(checkpoint)
 
     def of_tune(self, checkpoint: CheckpointRef, reported: Reported, metric: str) -> _TrainingResult:
         """As Tune restores a trial from it, with what was reported at its step."""
         value = math.nan if reported.value is None else reported.value
         metrics = {metric: value, TRAINING_ITERATION: reported.step, TIME_TOTAL_S: reported.time_total_s}
-        return _TrainingResult(Checkpoint(checkpoint.path, filesystem=self._filesystem), metrics)
+        folder = StoredFolder(checkpoint.path)
+        self._taken_up[folder.path] = checkpoint
+        return _TrainingResult(Checkpoint(folder.path, filesystem=folder.filesystem), metrics)
+
+    def reference(self, saved: _TrainingResult) -> CheckpointRef:
+        """Of a checkpoint that Tune knows."""
+        path = saved.checkpoint.path
+        if path in self._taken_up:
+            return self._taken_up[path]
+        inside = path.removeprefix(f"{self._root.path}/")
+        step = int(saved.metrics[TRAINING_ITERATION])
+        return CheckpointRef(step=step, path=str(self._root / inside), size_bytes=size_of(saved.checkpoint))
 
 
 def folder_of(number: int, attempt: int) -> str:
@@ -77,6 +89,8 @@ def folder_of(number: int, attempt: int) -> str:
     return f"{number:06d}" if attempt == 1 else f"{number:06d}-{attempt}"
 
 
-def reference(saved: _TrainingResult) -> CheckpointRef:
-    """Of a checkpoint that Tune knows."""
-    return CheckpointRef(step=int(saved.metrics[TRAINING_ITERATION]), path=saved.checkpoint.path)
+def _delete(folder: StoredFolder) -> None:
+    try:
+        folder.remove()
+    except Exception as error:  # whatever the storage raises: a folder that stays is no reason to lose a sweep
+        logger.warning("a checkpoint that nobody needs stays, it can't be removed: %s: %s", folder, error)

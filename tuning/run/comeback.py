@@ -103,7 +103,7 @@ class Comeback:
         trials = self._past.trials
         known = {trial.number: [ref for ref in (trial.checkpoint, trial.resume_from) if ref] for trial in trials}
         if known:
-            self._checkpoints.remove_unknown(self._ledger.sweep_id, known)
+            self._checkpoints.tidy(self._ledger.sweep_id, known)
 
     def _say(self) -> None:
         on, saved = len(self._waiting), sum(1 for number in self._waiting if self._kept(number))

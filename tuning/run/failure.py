@@ -9,6 +9,8 @@ from toprung.tuning.records import Failure, FailureKind
 from toprung.tuning.run.pace import WorkerBusyError
 from toprung.tuning.run.tracebacks import user_part, user_traceback
 
+UNEXPLAINED = "the worker process ended without an exception: os._exit, a crash in native code, a kill from outside"
+
 
 def failure_of(error: BaseException | None) -> Failure:
     """The failure for an exception of a trial's attempt.
@@ -20,14 +22,40 @@ def failure_of(error: BaseException | None) -> Failure:
     if error is None:
         return Failure(kind=FailureKind.USER_ERROR, message="the trial failed and left no exception")
     if isinstance(error, RayActorError):
-        return _lost(error)
-    cause = _root(error)
+        return (_not_begun(str(error)) if error.actor_init_failed else None) or _lost(error)
+    cause = root(error)
+    if type(cause).__name__ == "WorkerDiedError":  # one of several; by name, for its module loads PyTorch
+        return _lost(cause)
     if isinstance(cause, WorkerBusyError):  # says nothing about the configuration
         return Failure(kind=FailureKind.NODE_LOST, message=str(cause))
-    return Failure(kind=_kind(cause), message=_line(cause), traceback=_traceback(error, cause))
+    kind = _kind(type(cause).__name__, str(cause), is_memory_error=isinstance(cause, MemoryError))
+    return Failure(kind=kind, message=_line(cause), traceback=_traceback(error, cause))
 
 
-def _lost(error: RayActorError) -> Failure:
+def _not_begun(text: str) -> Failure | None:
+    """Of what a new worker's `setup` raised Ray keeps the text alone. The last of its tracebacks is what came out.
+
+    None where it has no traceback.
+    """
+    last = max((text.rfind(words) for words in _CHAINED), default=0)
+    lines = iter(text[max(last, 0) :].splitlines())
+    next((line for line in lines if line.startswith('  File "')), None)
+    said = next((line for line in lines if line and not line.startswith(" ")), None)
+    if said is None:
+        return None
+    qualified, _, words = said.partition(":")
+    name = qualified.rpartition(".")[2]
+    kind = _kind(name, text[text.rfind(said) :], is_memory_error=name.endswith("MemoryError"))
+    return Failure(kind=kind, message=f"{name}:{words}"[:500] if words else name, traceback=user_part(text) or said)
+
+
+_CHAINED = (
+    "The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+)
+
+
+def _lost(error: BaseException) -> Failure:
     """Told apart by Ray's words: one exception class stands for all of these."""
     text = str(error)
     if getattr(error, "preempted", False):
@@ -37,23 +65,22 @@ def _lost(error: RayActorError) -> Failure:
         return Failure(kind=FailureKind.HOST_OOM, message=message, traceback=text)
     if isinstance(error, ActorUnschedulableError) or "its node has died" in text:
         return Failure(kind=FailureKind.NODE_LOST, message="its node went away", traceback=text)
-    if isinstance(error, ActorUnavailableError):
+    if isinstance(error, ActorUnavailableError) or "may not have been executed on the actor" in text:
         # a process that ends is reported by its node within a second: this is what Ray says when nobody reports it
         return Failure(kind=FailureKind.NODE_LOST, message="its node does not answer", traceback=text)
-    message = "the worker process ended without an exception: os._exit, a crash in native code, a kill from outside"
-    return Failure(kind=FailureKind.USER_ERROR, message=message, traceback=text)
+    return Failure(kind=FailureKind.USER_ERROR, message=UNEXPLAINED, traceback=text)
 
 
-def _kind(cause: BaseException) -> FailureKind:
+def _kind(name: str, text: str, *, is_memory_error: bool) -> FailureKind:
     # by name: torch is not imported here, and older versions have it under torch.cuda
-    if type(cause).__name__ == "OutOfMemoryError" or says_any(cause, GPU_IS_FULL):
+    if name == "OutOfMemoryError" or says_any(text, GPU_IS_FULL):
         return FailureKind.GPU_OOM
-    if isinstance(cause, MemoryError) or says_any(cause, HOST_IS_FULL):
+    if is_memory_error or says_any(text, HOST_IS_FULL):
         return FailureKind.HOST_OOM
     return FailureKind.USER_ERROR
 
 
-def _root(error: BaseException) -> BaseException:
+def root(error: BaseException) -> BaseException:
     """The exception the user's code raised, below the wrappers of Ray and of Tune's runner thread."""
     while True:
         inner = error.cause if isinstance(error, RayTaskError) else None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from toprung.tuning.fits import Fits
 from toprung.tuning.orders import Orders, TrialRequest, price
 from toprung.tuning.records import (
     Batch,
@@ -21,16 +22,18 @@ from toprung.tuning.records import (
     Failure,
     MetricValue,
     Result,
+    RunEnvironment,
     SweepState,
     Trial,
     TrialState,
     utc_now,
 )
 from toprung.tuning.run.agenda import Agenda
+from toprung.tuning.run.environment import AttemptNote
 from toprung.tuning.run.meter import Meter, Used
 from toprung.tuning.run.outbox import Outbox
 from toprung.tuning.run.verdict import SURE_AFTER, Plateau, all_failed, common_failure
-from toprung.tuning.spec import SweepSpec
+from toprung.tuning.spec import Resources, SweepSpec
 
 KEPT_CHECKPOINTS = 5
 """Finished trials whose best checkpoint is kept, best first; more would fill a disk with models nobody looks at."""
@@ -63,8 +66,14 @@ class Ledger:
         """Trials that made room for other sweeps; they go on before new ones begin."""
         self._num_ended = 0
         self._outbox = Outbox()
+        self.fits = Fits()
+        """What trials found out to fit into memory."""
         self._kept: list[tuple[float, int]] = []
+        self._torn: set[int] = set()
+        """Trials of which an attempt was lost, maybe while it saved a checkpoint."""
         self._plateau = Plateau()
+        self._environments: dict[str, str] = {}
+        """Keys of the surroundings that were told, by their text."""
         self._sign = 1.0 if spec.metric.goal == "minimize" else -1.0
 
     def __reduce__(self) -> tuple[type[Ledger], tuple[str, SweepSpec]]:
@@ -75,11 +84,6 @@ class Ledger:
     def spec(self) -> SweepSpec:
         """As last edited."""
         return self.agenda.orders.spec
-
-    @property
-    def must_shrink(self) -> bool:
-        """Whether live trials are to make room for other sweeps now."""
-        return self.agenda.orders.preempt and self.num_live > self.agenda.orders.share
 
     def to_stop(self) -> list[int]:
         """Trials that users want to end, and that have not ended."""
@@ -127,6 +131,15 @@ class Ledger:
         """Trials that are pending or running; paused ones are not."""
         return len(self._live)
 
+    def resources(self, number: int) -> Resources:
+        """What a trial has, or waits for."""
+        return self.spec.resources.at(self._trials[number].ladder_step)
+
+    @property
+    def live(self) -> list[int]:
+        """The numbers of trials that are pending or running."""
+        return list(self._live)
+
     def open(
         self,
         number: int,
@@ -157,7 +170,8 @@ class Ledger:
         """A worker took the trial up: its next attempt runs."""
         with self._lock:
             trial = self._trials[number]
-            self._meter.start(number, self._price(None))
+            resources = self.resources(number)
+            self._meter.start(number, resources.gpus, self._price(resources, None))
             self._update(
                 number,
                 state=TrialState.RUNNING,
@@ -165,6 +179,19 @@ class Ledger:
                 started_at=trial.started_at or utc_now(),
                 reason=None,
             )
+
+    def runs_in(self, number: int, note: AttemptNote | None) -> None:
+        """With what seed and in what surroundings the present attempt runs, where the worker says it."""
+        if note is None:
+            return
+        with self._lock:
+            key = self._environments.get(note.environment)
+            if key is None:
+                of_code = {"code": self.spec.code, "git": self.spec.git}
+                environment = RunEnvironment.model_validate_json(note.environment).model_copy(update=of_code)
+                key = self._environments[note.environment] = environment.key
+                self._outbox.environments.append(environment)
+            self._update(number, seed=note.seed, environment=key)
 
     def paused(self, number: int, reason: str) -> None:
         """It waits at a rung and holds no resources."""
@@ -184,6 +211,7 @@ class Ledger:
         with self._lock:
             self._charge(number)
             self._take_its_turn(number)
+            self._torn.add(number)
             self._live.add(number)  # it may have been lost while it was pausing
             self._update(number, state=TrialState.PENDING, reason=reason)
 
@@ -204,13 +232,20 @@ class Ledger:
             self._update(number, num_failures=num_failures)
             return True
 
-    def made_room(self, number: int) -> None:
-        """It gave its place to another sweep and waits for one; it holds no resources."""
+    def climbed(self, number: int, failure: Failure, step: int, with_what: str) -> None:
+        """Its memory ran out: another attempt follows, at a higher step of the ladder. That is no retry."""
+        with self._lock:
+            attempt = self._trials[number].attempt
+            self.lost_attempt(number, f"attempt {attempt} failed: {failure.message}; tried again with {with_what}")
+            self._update(number, ladder_step=step)
+
+    def made_room(self, number: int, reason: str = "made room for another sweep") -> None:
+        """It gave up its place, or its place in the queue, and waits for one; it holds no resources."""
         with self._lock:
             self._charge(number)
             self._live.discard(number)
             self.displaced.append(number)
-            self._update(number, state=TrialState.PENDING, reason="made room for another sweep")
+            self._update(number, state=TrialState.PENDING, reason=reason)
 
     def overdue(self) -> list[tuple[int, str, bool]]:
         """Running attempts that take too long: the trial, what is wrong, whether no other attempt may follow."""
@@ -232,9 +267,8 @@ class Ledger:
             trial = self._trials[number]
             used = self._meter.charge(
                 number,
-                self.spec.resources.gpu,
                 steps=max(0, step - trial.step),
-                price=self._price(accelerator_type),
+                price=self._price(self.resources(number), accelerator_type),
             )
             self._outbox.results.append(
                 Result(
@@ -291,6 +325,9 @@ class Ledger:
                 ended_at=utc_now(),
             )
             self._outbox.dropped.extend(other for other in evicted if other != number)
+            if number in self._torn or state in (TrialState.FAILED, TrialState.CANCELLED):
+                self._torn.discard(number)
+                self._outbox.torn[number] = [] if best is None or number in evicted else [best]
             self._num_ended += 1
             stagnant = self._plateau.ended(self._trials[number], self._sign)
             patience, proposed = self.spec.stop_when.no_improvement_trials, self._trials[number].request_id is None
@@ -325,7 +362,7 @@ class Ledger:
     @property
     def gpu_hours(self) -> float:
         with self._lock:
-            return self._meter.used(self.spec.resources.gpu).gpu_hours
+            return self._meter.used().gpu_hours
 
     def outcome(self) -> tuple[SweepState, str | None]:
         """How the sweep ended, once no trial runs any more, and why; or that it is paused."""
@@ -341,8 +378,8 @@ class Ledger:
         with self._lock:
             self._outbox.warnings.append(message)
 
-    def take(self) -> tuple[Batch, list[CheckpointRef]] | None:
-        """What has come since the last call, and the checkpoints that nobody needs once it is stored.
+    def take(self) -> tuple[Batch, Outbox] | None:
+        """What has come since the last call: what is to be sent, and all, for what is to be done once that is stored.
 
         None when there is nothing.
         """
@@ -350,8 +387,8 @@ class Ledger:
             batch = self._outbox.batch(self.sweep_id)
             if batch is None:
                 return None
-            obsolete, self._outbox = self._outbox.obsolete, Outbox()
-            return batch, obsolete
+            taken, self._outbox = self._outbox, Outbox()
+            return batch, taken
 
     # ---- inside
 
@@ -367,13 +404,13 @@ class Ledger:
 
     def _charge(self, number: int) -> None:
         """Closes the account of the running attempt."""
-        changes = _charged(self._trials[number], self._meter.end(number, self.spec.resources.gpu))
+        changes = _charged(self._trials[number], self._meter.end(number))
         if changes:
             self._update(number, **changes)
 
-    def _price(self, accelerator_type: str | None) -> float:
+    def _price(self, resources: Resources, accelerator_type: str | None) -> float:
         """Of a GPU-hour on a node with such GPUs; of an unknown type the spec may say it."""
-        return price(self.agenda.orders.prices, accelerator_type or self.spec.resources.accelerator_type) or 0.0
+        return price(self.agenda.orders.prices, accelerator_type or resources.accelerator_type) or 0.0
 
     def _take_its_turn(self, number: int) -> None:
         """It waits no longer for the place that it gave up."""

@@ -27,6 +27,7 @@ class Used(NamedTuple):
 class _Running:
     started_at: float
     reported_at: float
+    gpus: float
     price: float = 0.0
     """Of a GPU-hour where it runs."""
 
@@ -53,17 +54,16 @@ class Meter:
             self._used = self._used.plus(Used(trial.gpu_hours, trial.cost))
             self._steps += trial.step
 
-    def start(self, number: int, price: float) -> None:
-        """An attempt of a trial runs; what a GPU-hour costs there, as far as is known."""
+    def start(self, number: int, gpus: float, price: float) -> None:
+        """An attempt of a trial runs on so many GPUs; what a GPU-hour costs there, as far as is known."""
         now = self._clock()
-        self._running[number] = _Running(now, now, price)
+        self._running[number] = _Running(now, now, gpus, price)
 
-    def charge(self, number: int, gpus: float, *, steps: int = 0, price: float | None = None) -> Used:
+    def charge(self, number: int, *, steps: int = 0, price: float | None = None) -> Used:
         """A running attempt has reported. Returns what it has used since its last report.
 
         Args:
             number: the trial's.
-            gpus: of a trial.
             steps: how much further it came.
             price: of a GPU-hour, where that is known now.
         """
@@ -73,26 +73,26 @@ class Meter:
             return Used()
         if price is not None:
             running.price = price
-        used = self._since_report(running, gpus)
+        used = self._since_report(running)
         running.reported_at = self._clock()
         self._used = self._used.plus(used)
         return used
 
-    def end(self, number: int, gpus: float) -> Used:
+    def end(self, number: int) -> Used:
         """An attempt is over, if one ran. Returns the same as `charge`."""
-        used = self.charge(number, gpus)
+        used = self.charge(number)
         self._running.pop(number, None)
         return used
 
-    def used(self, gpus: float) -> Used:
+    def used(self) -> Used:
         """So far, what runs included."""
         total = self._used
         for running in self._running.values():
-            total = total.plus(self._since_report(running, gpus))
+            total = total.plus(self._since_report(running))
         return total
 
-    def _since_report(self, running: _Running, gpus: float) -> Used:
-        gpu_hours = (self._clock() - running.reported_at) * gpus / 3600
+    def _since_report(self, running: _Running) -> Used:
+        gpu_hours = (self._clock() - running.reported_at) * running.gpus / 3600
         return Used(gpu_hours, gpu_hours * running.price)
 
     def spent(self, spec: SweepSpec) -> tuple[list[Milestone], str | None]:
@@ -102,7 +102,7 @@ class Meter:
             limit = getattr(spec.budget, name)
             if limit is None:  # asked for at each turn of Tune's loop: nothing is added up for nobody
                 continue
-            used = self._used_of(name, spec.resources.gpu)
+            used = self._used_of(name)
             for percent in PERCENTS:
                 if used * 100 >= limit * percent and (name, limit, percent) not in self._told:
                     self._told.add((name, limit, percent))
@@ -111,13 +111,13 @@ class Meter:
                 reason = f"the budget of {limit:g} {unit} is used up"
         return reached, reason
 
-    def _used_of(self, name: str, gpus: float) -> float:
+    def _used_of(self, name: str) -> float:
         match name:
             case "wall_time_s":
                 return self._clock() - self._started_at
             case "steps":
                 return self._steps
-        used: float = getattr(self.used(gpus), name)
+        used: float = getattr(self.used(), name)
         return used
 
     def overdue(self, limits: Failures) -> Iterator[tuple[int, str, bool]]:

@@ -17,6 +17,8 @@ from ray.train._internal.session import get_session
 from ray.tune import Trainable
 from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
 
+from toprung.tuning import fits
+
 BATCH_S = 0.02
 """How long a result may wait for the next ones."""
 
@@ -66,6 +68,7 @@ def batched(cls: type[Trainable], pace: Pace) -> type[Trainable]:
             ends_at = time.monotonic() + BATCH_S
             while pace.may_go_on(results[-1]) and _reports_by(ends_at):
                 results.append(self.train())
+            fits.here.put_news(results[-1])
             return results
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:

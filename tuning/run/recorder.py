@@ -15,8 +15,10 @@ from ray.tune.experiment import Trial as TuneTrial
 from toprung.tuning.past import told
 from toprung.tuning.records import Failure, FailureKind, TrialState, utc_now
 from toprung.tuning.run.adapters import SweepScheduler, number_of
-from toprung.tuning.run.checkpoints import reference
-from toprung.tuning.run.failure import failure_of
+from toprung.tuning.run.checkpoints import Checkpoints
+from toprung.tuning.run.environment import carried_by, taken_from
+from toprung.tuning.run.failure import UNEXPLAINED, failure_of, root
+from toprung.tuning.run.kills import was_killed
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import metrics_of
 from toprung.tuning.run.resources import Accelerators
@@ -43,10 +45,11 @@ class SweepStopper(Stopper):  # type: ignore[misc]
 class Recorder(Callback):  # type: ignore[misc]
     """Writes what happens to trials into the ledger, and tells the search how they ended."""
 
-    def __init__(self, ledger: Ledger, search: Search, scheduler: SweepScheduler) -> None:
+    def __init__(self, ledger: Ledger, search: Search, scheduler: SweepScheduler, checkpoints: Checkpoints) -> None:
         self._ledger = ledger
         self._search = search
         self._scheduler = scheduler
+        self._checkpoints = checkpoints
         self._accelerators = Accelerators()
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -55,14 +58,18 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
+        number = number_of(trial)
+        has_gpu = self._ledger.resources(number).gpu > 0
+        self._ledger.runs_in(number, taken_from(result))
+        self._ledger.fits.take_news(result)
         self._ledger.reported(
-            number_of(trial),
+            number,
             step=int(result["training_iteration"]),
             metrics=metrics_of(result),
             time_total_s=float(result.get("time_total_s", 0.0)),
             at=utc_now(),
             node=result.get("hostname"),
-            accelerator_type=self._accelerators.on(result.get("node_ip")) if self._ledger.spec.resources.gpu else None,
+            accelerator_type=self._accelerators.on(result.get("node_ip")) if has_gpu else None,
         )
 
     def on_trial_save(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -73,19 +80,24 @@ class Recorder(Callback):  # type: ignore[misc]
             return
         kept = manager.best_checkpoint_results  # the list itself, best last
         kept[:] = [last, best] if last is not best else [best]
+        reference = self._checkpoints.reference
         self._ledger.saved(number_of(trial), reference(best), reference(last))
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._scheduler.interventions.attempt_failed(trial, failure_of(_error_of(trial)))
+        self._count(number_of(trial))
+        self._scheduler.interventions.attempt_failed(trial, self._failure_of(trial))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = number_of(trial)
-        self.end(number, self._scheduler.interventions.end_of(number, failure_of(_error_of(trial))))
+        self._count(number)
+        self.end(number, self._scheduler.interventions.end_of(number, self._failure_of(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = number_of(trial)
-        verdict = self._scheduler.verdicts.pop(number, None)
-        self.end(number, verdict or self._returned(number))
+        verdict = self._scheduler.verdicts.pop(number, None) or self._returned(number)
+        if verdict[0] in (TrialState.COMPLETED, TrialState.PRUNED):
+            self._scheduler.interventions.health.went_well(number)
+        self.end(number, verdict)
 
     def end_all(self) -> None:
         """Trials that ran when the sweep was stopped: Tune ends them without a word, but their best may be the best."""
@@ -99,6 +111,22 @@ class Recorder(Callback):  # type: ignore[misc]
         state, reason, failure = verdict
         self._ledger.ended(number, state, reason=reason, failure=failure)
         self._search.tell(number, told(self._ledger[number]))
+
+    def _failure_of(self, trial: TuneTrial) -> Failure:
+        error = _error_of(trial)
+        self._ledger.runs_in(number_of(trial), None if error is None else carried_by(root(error)))
+        failure = failure_of(error)
+        if failure.message != UNEXPLAINED or self._scheduler.interventions.has_killed(number_of(trial)):
+            return failure
+        if not was_killed(failure.traceback or ""):
+            return failure
+        message = "the kernel killed the worker: its control group was out of memory"
+        return failure.model_copy(update={"kind": FailureKind.HOST_OOM, "message": message})
+
+    def _count(self, number: int) -> None:
+        """An attempt that failed before its first step was one: it has a log."""
+        if self._ledger[number].state is TrialState.PENDING:
+            self._ledger.started(number)
 
     def _returned(self, number: int) -> Verdict:
         step = self._ledger[number].step

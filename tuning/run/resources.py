@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
 
 import ray
 
+from toprung.tuning.run.nodes import NODE_ID, usable
 from toprung.tuning.spec import Resources
+from toprung.tuning.spec.labels import accepts
 
 
 def bundle(resources: Resources) -> dict[str, float]:
-    """What one trial asks of Ray, by Ray's names."""
+    """What a trial asks of Ray, `resources.places` times, by Ray's names."""
     wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
     if resources.memory_gb is not None:
         wanted["memory"] = resources.memory_gb * 1e9
@@ -19,23 +23,62 @@ def bundle(resources: Resources) -> dict[str, float]:
     return {name: amount for name, amount in wanted.items() if amount}
 
 
+def selector(resources: Resources, avoided: Collection[str] = ()) -> dict[str, str]:
+    """What labels a trial's node must have, in Ray's words.
+
+    Args:
+        resources: of the trial.
+        avoided: ids of nodes where it must not begin.
+    """
+    besides = {NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else {}
+    return besides | resources.labels
+
+
+class Machine(Protocol):
+    """A node, or one that may come."""
+
+    @property
+    def has(self) -> Mapping[str, float]: ...
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+def wants(resources: Resources) -> dict[str, float]:
+    """As `bundle`, with the labels that a node must have as one more thing that it has without end, see `offers`."""
+    return bundle(resources) | ({_labels(resources): 1.0} if resources.labels else {})
+
+
+def offers(nodes: Iterable[Machine], asked: Iterable[Resources]) -> list[dict[str, float]]:
+    """What each node has for trials with these resources."""
+    selectors = {_labels(resources): resources.labels for resources in asked if resources.labels}
+    return [
+        {**node.has, **{key: math.inf for key, wanted in selectors.items() if accepts(wanted, node.labels)}}
+        for node in nodes
+    ]
+
+
+def _labels(resources: Resources) -> str:
+    return "labels " + ", ".join(f"{name}={value}" for name, value in sorted(resources.labels.items()))
+
+
 def slots(resources: Resources) -> int:
     """How many trials fit on the cluster's present nodes at once, if nothing else ran there."""
-    return slots_on([node["Resources"] for node in ray.nodes() if node["Alive"]], bundle(resources))
+    return slots_on(offers(usable(), [resources]), wants(resources), resources.places)
 
 
-def slots_on(nodes: Iterable[Mapping[str, float]], wanted: Mapping[str, float]) -> int:
-    """How many trials that want so much fit on empty nodes."""
-    return sum(_fit_on(node, wanted) for node in nodes)
+def slots_on(nodes: Iterable[Mapping[str, float]], wanted: Mapping[str, float], places: int = 1) -> int:
+    """How many trials that want so much, in so many places, fit on empty nodes."""
+    return sum(_fit_on(node, wanted) for node in nodes) // places
 
 
 def _fit_on(node: Mapping[str, float], wanted: Mapping[str, float]) -> int:
-    """How many such trials a node holds."""
+    """How many such places a node holds."""
     fits = [
         # a fractional GPU can't be pieced together from two devices
         int(node.get("GPU", 0)) * int(1 / amount + 1e-9)
         if name == "GPU" and amount < 1
-        else int(node.get(name, 0.0) / amount + 1e-9)
+        else int(min(node.get(name, 0.0) / amount, 2**31) + 1e-9)
         for name, amount in wanted.items()
     ]
     return min(fits, default=2**31)
@@ -62,10 +105,14 @@ def _accelerator(node: Mapping[str, float]) -> str | None:
 
 def missing(resources: Resources) -> str:
     """What the trial wants and the largest node has, in words."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wants = [
-        f"{name} {amount:g} (the largest node has {max((node.get(name, 0.0) for node in nodes), default=0.0):g})"
-        for name, amount in bundle(resources).items()
+    nodes, wanted = offers(usable(), [resources]), wants(resources)
+    lacking = [
+        f"{name} (no node has them)"
+        if name.startswith("labels ")
+        else f"{name} {amount:g} (the largest node has {max((node.get(name, 0.0) for node in nodes), default=0.0):g})"
+        for name, amount in wanted.items()
         if all(node.get(name, 0.0) < amount for node in nodes)
     ]
-    return "it asks for " + (", ".join(wants) or "more than any one node has together")
+    if resources.places > 1 and slots_on(nodes, wanted):
+        return f"it asks for {resources.places} workers, and there is room for {slots_on(nodes, wanted)}"
+    return "it asks for " + (", ".join(lacking) or "more than any one node has together")

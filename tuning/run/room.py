@@ -1,4 +1,4 @@
-"""What writes to a disk that is full waits until there is room."""
+"""What writes to a disk that is full, or to a store that does not answer, waits until it can."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from ray.train._internal.storage import StorageContext
 T = TypeVar("T")
 
 _PAUSE_S = 1.0
+_AWAY = ("NETWORK_CONNECTION", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "INTERNAL_FAILURE", "REQUEST_TIMEOUT")
+"""What Arrow calls it when an object store has no time for us, after having tried for some seconds."""
 
 
 def once_there_is_room(write: Callable[[], T], say: Callable[[str], None]) -> T:
-    """Calls `write` until it doesn't find the disk full.
+    """Calls `write` until it doesn't find the disk full, or the store away.
 
     Args:
         write: may be called again.
@@ -28,12 +30,20 @@ def once_there_is_room(write: Callable[[], T], say: Callable[[str], None]) -> T:
         try:
             return write()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            why = _passes(error)
+            if why is None:
                 raise
             if not told:
-                say(f"the disk is full, waiting for room: {error}")
+                say(f"{why}: {error}")
                 told = True
             time.sleep(_PAUSE_S)
+
+
+def _passes(error: OSError) -> str | None:
+    """What is waited for; None where waiting doesn't help."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full, waiting for room"
+    return "the storage does not answer, waiting for it" if any(word in str(error) for word in _AWAY) else None
 
 
 def let_checkpoints_wait() -> None:

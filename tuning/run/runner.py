@@ -11,13 +11,12 @@ import logging
 import threading
 import time
 import traceback
-import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ray.tune import (
     CheckpointConfig,
     FailureConfig,
-    PlacementGroupFactory,
     RunConfig,
     TuneConfig,
     Tuner,
@@ -26,33 +25,41 @@ from ray.tune import (
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.registry import register_trainable
 
-from toprung.errors import InvalidSpec
+from toprung.errors import InvalidSpec, Problem
 from toprung.tuning.orders import Orders
 from toprung.tuning.past import bring_back, steps_needed
 from toprung.tuning.plan import compared_at, decided_at
 from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
+from toprung.tuning.run.bookkeeping import keep_little_of_tunes_state
 from toprung.tuning.run.checkpoints import Checkpoints, folder_of
 from toprung.tuning.run.comeback import Comeback
+from toprung.tuning.run.ladder import Ladder
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.memory import let_trials_run_out_of_memory
+from toprung.tuning.run.outbox import Outbox
 from toprung.tuning.run.pace import Pace
-from toprung.tuning.run.places import let_others_be_asked
+from toprung.tuning.run.places import let_others_be_asked, placement
 from toprung.tuning.run.recorder import Recorder, SweepStopper
-from toprung.tuning.run.resources import bundle, missing, slots
+from toprung.tuning.run.resets import let_failed_resets_be_attempts
+from toprung.tuning.run.resources import missing, slots
 from toprung.tuning.run.room import once_there_is_room
+from toprung.tuning.run.seeds import sweep_seed
 from toprung.tuning.run.service import Service
+from toprung.tuning.run.summaries import nowhere
 from toprung.tuning.run.telemetry import count_no_callbacks
 from toprung.tuning.run.trainable import IDENTITY, Setting, can_be_resumed, host, load
 from toprung.tuning.schedule import scheduler_of
 from toprung.tuning.search import Search
 from toprung.tuning.spec import Resources, SweepSpec
-from toprung.tuning.spec import Search as SearchSpec
 
 logger = logging.getLogger(__name__)
 
 _SEND_INTERVAL_S = 0.1
+_REMOVERS = 8
+"""Checkpoints that are removed at once."""
+_DISTRIBUTE = "workers are for a function that calls toprung.tuning.torch.distribute"
 
 
 class Runner:
@@ -74,6 +81,7 @@ class Runner:
         self._spec = orders.spec
         self._storage_path = storage_path
         self._checkpoints = Checkpoints(storage_path)
+        self._removers = ThreadPoolExecutor(_REMOVERS, thread_name_prefix="remover")
         self._service = service
         self._wait = wait_for_resources
         self._outcome: tuple[SweepState, str | None] | None = None
@@ -124,26 +132,34 @@ class Runner:
     def _fit(self) -> tuple[SweepState, str | None]:
         spec = self._spec
         target = load(spec.trainable)
-        if slots(spec.resources) == 0 and not self._wait:
-            return SweepState.FAILED, f"no node of this cluster can hold a trial: {missing(spec.resources)}"
-        seeded = _seeded(spec.search, self._ledger.sweep_id)
+        if spec.resources.workers is not None and isinstance(target, type):
+            problem = Problem("/resources/workers", "not_a_function", f"{spec.trainable} is a class; {_DISTRIBUTE}")
+            raise InvalidSpec(f"resources.workers: {problem.message}", problems=[problem])
+        lacking = _lacking(self._wait, spec.resources)
+        if lacking is not None:
+            return SweepState.FAILED, f"no node of this cluster can hold a trial: {lacking}"
+        seed = sweep_seed(spec.search.seed, self._ledger.sweep_id)
+        seeded = spec.search.model_copy(update={"seed": seed})
         search = Search(spec.space, spec.metric.goal, seeded, compared_at(spec.scheduler))
         if spec.search.prior:
             priors = self._service.prior_sweeps(spec.search.prior, steps_of_interest(spec))
             self._ledger.warn(learn(search, spec, priors))
-        rule = scheduler_of(spec.scheduler, spec.metric.goal, seeded.seed)
+        rule = scheduler_of(spec.scheduler, spec.metric.goal, seed)
         past = self._service.past(self._ledger.sweep_id, steps_needed(spec))
         bring_back(past, search, rule)
         self._ledger.take_up(past.trials, past.elapsed_s)
         comeback = Comeback(past, self._ledger, self._checkpoints)
-        searcher = SweepSearcher(self._ledger, search, rule, comeback)
+        ladder = Ladder(self._ledger, functools.partial(_lacking, self._wait))
+        searcher = SweepSearcher(self._ledger, search, rule, comeback, ladder)
         scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target), comeback)
-        recorder = Recorder(self._ledger, search, scheduler)
+        recorder = Recorder(self._ledger, search, scheduler, self._checkpoints)
         comeback.settle(rule, recorder.end)
         # registered under the sweep's id: Tune's registry knows trainables by job and name, two sweeps would meet there
         name = f"toprung-{self._ledger.sweep_id}"
         sink = functools.partial(self._service.log, self._ledger.sweep_id)
-        hosted = host(target, Setting(sink, seeded.seed or 0, spec.resources.gpu), _pace(spec))
+        shown = spec.tracking.tensorboard
+        summaries = functools.partial(self._service.summaries, self._ledger.sweep_id) if shown else nowhere
+        hosted = host(target, Setting(sink, seed, spec.trial_seed, summaries), _pace(spec))
         register_trainable(name, with_resources(hosted, placement(spec.resources)), warn=False)
         tuner = functools.partial(
             Tuner,
@@ -168,7 +184,9 @@ class Runner:
             ),
         )
         count_no_callbacks()
+        keep_little_of_tunes_state()
         let_trials_run_out_of_memory()
+        let_failed_resets_be_attempts()
         let_others_be_asked()
         if len(comeback) or not searcher.exhausted:
             once_there_is_room(tuner, self._ledger.warn).fit()
@@ -195,12 +213,19 @@ class Runner:
             ending = done.wait(_SEND_INTERVAL_S)
             taken = self._ledger.take()
             if taken is not None:
-                batch, obsolete = taken
+                batch, outbox = taken
                 self._deliver(batch)
-                for checkpoint in obsolete:
-                    self._checkpoints.remove(checkpoint)
+                self._tidy(outbox)
             elif ending:
+                self._removers.shutdown()
                 return
+
+    def _tidy(self, sent: Outbox) -> None:
+        """Removes what nobody needs any more; beside this thread, for a store takes a moment for each."""
+        for checkpoint in sent.obsolete:
+            self._removers.submit(self._checkpoints.remove, checkpoint)
+        if sent.torn:
+            self._removers.submit(self._checkpoints.tidy, self._ledger.sweep_id, sent.torn)
 
     def _deliver(self, batch: Batch) -> None:
         pause_s = 0.1
@@ -220,16 +245,11 @@ def _folder(trial: TuneTrial) -> str:
     return folder_of(identity["number"], identity["attempt"])
 
 
+def _lacking(wait: bool, resources: Resources) -> str | None:
+    """What no node of the cluster has of this, in words; None where one has it all, or where nodes come as needed."""
+    return None if wait or slots(resources) else missing(resources)
+
+
 def _pace(spec: SweepSpec) -> Pace:
     sign = 1.0 if spec.metric.goal == "minimize" else -1.0
     return Pace(spec.metric.name, sign, spec.metric.target, decided_at(spec.scheduler), spec.scheduler.max_t)
-
-
-def _seeded(search: SearchSpec, sweep_id: str) -> SearchSpec:
-    """Without a seed, one that is the sweep's own: after a restart the proposals go on as they would have."""
-    return search if search.seed is not None else search.model_copy(update={"seed": zlib.crc32(sweep_id.encode())})
-
-
-def placement(resources: Resources) -> PlacementGroupFactory:
-    """What one trial asks of Ray."""
-    return PlacementGroupFactory([bundle(resources)])

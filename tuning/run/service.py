@@ -33,6 +33,10 @@ class Service:
         """Returns when the piece of output is written."""
         self._call("log", sweep_id, number, attempt, offset, data)
 
+    def summaries(self, sweep_id: str, number: int, attempt: int, offset: int, data: bytes) -> None:
+        """Returns when the piece of what a trial wrote for TensorBoard is written."""
+        self._call("summaries", sweep_id, number, attempt, offset, data)
+
     def prior_sweeps(self, sweep_ids: Sequence[str], steps: Sequence[int]) -> list[PriorSweep]:
         """Earlier sweeps, with the objective of their trials at these steps."""
         found: list[PriorSweep] = self._call("prior_sweeps", sweep_ids, steps)

@@ -22,21 +22,32 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.trainable import FunctionTrainable, wrap_function
 
 from toprung.errors import InvalidSpec, Problem
-from toprung.tuning.run.logs import Sink, TrialOutput
+from toprung.tuning import fits, summaries
+from toprung.tuning.run.environment import note_of
+from toprung.tuning.run.kills import note
+from toprung.tuning.run.logs import TrialOutput
 from toprung.tuning.run.pace import Pace, batched
 from toprung.tuning.run.room import let_checkpoints_wait
-from toprung.tuning.run.seeds import seed_all
+from toprung.tuning.run.seeds import seed_all, trial_seed
+from toprung.tuning.run.shipping import Sink
 from toprung.tuning.run.spare import settle_threads
+from toprung.tuning.run.summaries import TrialSummaries
 from toprung.tuning.run.tracebacks import user_traceback
+from toprung.tuning.run.uploads import let_uploads_be_whole
 
 IDENTITY = "__toprung__"
-"""Key of the config under which a trial's number and attempt travel to the worker."""
+"""Key of the config under which a trial's number, attempt and share of a GPU travel to the worker."""
 
 _LAST_WORDS_S = 1.0
 """A step waits so long for what it printed to be written; then training goes on."""
 
 _output: TrialOutput | None = None
 """The output of this worker process: `sys.stdout` exists once per process, so does this."""
+_summaries: TrialSummaries | None = None
+"""The summaries of this worker process, in the same way."""
+
+_untold: tuple[int, bool] | None = None
+"""Seed of the present attempt, and whether it has a GPU, until the runner knows where and how it runs."""
 
 
 def load(path: str) -> Any:
@@ -76,13 +87,18 @@ class Setting(NamedTuple):
     sink: Sink
     """Where their output goes."""
     seed: int
-    gpu: float
-    """What a trial has of GPUs."""
+    """Of the sweep."""
+    trial_seed: int | None
+    """Of each trial, where the spec fixes it."""
+    summaries: Sink
+    """Where what trials write for TensorBoard goes."""
 
 
 def host(target: Any, setting: Setting, pace: Pace) -> type[Trainable]:
     """The Tune trainable that runs `target`, a result of `load`."""
-    return _host_class(target, setting) if inspect.isclass(target) else batched(_host_function(target, setting), pace)
+    if inspect.isclass(target):
+        return _noted(_host_class(target, setting))
+    return batched(_noted(_host_function(target, setting)), pace)
 
 
 def can_be_resumed(target: Any) -> bool | None:
@@ -103,26 +119,61 @@ def can_go_on_later(saves: bool | None, trial: Trial, result: dict[str, Any]) ->
 
 def _attach(config: dict[str, Any], setting: Setting) -> TrialOutput:
     """Prepares this process for the trial whose identity is in its config, and takes that out."""
-    global _output
+    global _output, _summaries, _untold
     identity = config.pop(IDENTITY)
     if _output is None:
         _output = TrialOutput(setting.sink)
+        _summaries = TrialSummaries(setting.summaries)
         settle_threads()
+        let_uploads_be_whole()
         let_checkpoints_wait()
-        if 0 < setting.gpu < 1:
+        if 0 < identity["gpu"] < 1:  # the same for all trials of a process
             from toprung.tuning.torch.memory import cap  # noqa: PLC0415  loads PyTorch
 
-            cap(setting.gpu)
+            cap(identity["gpu"])
         # a line per checkpoint would bury what the user prints
         logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)
     _output.attach(identity["number"], identity["attempt"])
-    seed_all(setting.seed, identity["origin"], identity["attempt"])
+    summaries.collect_with(_its_summaries().attach(identity["number"], identity["attempt"]))
+    note()
+    fits.here.learn(identity.get("fits", ()))
+    seed = trial_seed(setting.seed, identity["origin"], identity["attempt"], setting.trial_seed)
+    seed_all(seed)
+    _untold = seed, identity["gpu"] > 0
     return _output
 
 
+def _its_summaries() -> TrialSummaries:
+    assert _summaries is not None, "made with the first trial of the process"
+    return _summaries
+
+
+def _noted(cls: type[Trainable]) -> type[Trainable]:
+    """A trainable whose first result of an attempt carries the attempt's note."""
+
+    class Noted(cls):  # type: ignore[misc]
+        def train(self) -> dict[str, Any]:
+            return _tell(super().train())
+
+    Noted.__name__ = cls.__name__
+    Noted.__qualname__ = cls.__qualname__
+    return Noted
+
+
+def _tell(result: dict[str, Any]) -> dict[str, Any]:
+    # not in the class above, which travels to the worker with globals of its own
+    global _untold
+    if _untold is not None:
+        note_of(*_untold).put_into(result)
+        _untold = None
+    return result
+
+
 def _say(error: BaseException) -> None:
-    """Puts the user's traceback into the trial's log."""
+    """Puts the user's traceback into the trial's log, and the attempt's note onto the exception."""
     sys.stderr.write("".join(user_traceback(error)))
+    if _untold is not None:
+        note_of(*_untold).put_onto(error)
 
 
 def _host_function(function: Callable[[dict[str, Any]], Any], setting: Setting) -> type[Trainable]:
@@ -158,8 +209,22 @@ def _host_function(function: Callable[[dict[str, Any]], Any], setting: Setting) 
     signature = inspect.Signature([inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD)])
     vars(hosted).update(__signature__=signature)
     del hosted.__wrapped__
-    hosted_trainable: type[Trainable] = wrap_function(hosted)
-    return hosted_trainable
+    return _marking(wrap_function(hosted))
+
+
+def _marking(cls: type[Trainable]) -> type[Trainable]:
+    """A function's trainable whose summaries are told apart by step. The function waits while its report is here."""
+
+    class Marking(cls):  # type: ignore[misc]
+        def step(self) -> Any:
+            result = super().step()
+            _its_summaries().mark(self.iteration + 1)
+            # before Tune hears of it: it may be the last one, or the trial goes on from here elsewhere
+            _its_summaries().flush_soon()
+            return result
+
+    Marking.__name__ = cls.__name__
+    return Marking
 
 
 def _host_class(cls: type[Trainable], setting: Setting) -> type[Trainable]:
@@ -175,10 +240,19 @@ def _host_class(cls: type[Trainable], setting: Setting) -> type[Trainable]:
 
         def step(self) -> Any:
             try:
-                return self._toprung_run(super().step)
+                _its_summaries().starts_from(self.iteration)
+                result = self._toprung_run(super().step)
+                _its_summaries().mark(self.iteration + 1)
+                return result
             finally:
+                _its_summaries().flush_soon()
                 # it may be the last one, after which Tune ends this process without a word
                 self._toprung_output.flush_within(_LAST_WORDS_S)
+
+        def train(self) -> dict[str, Any]:
+            result: dict[str, Any] = super().train()
+            fits.here.put_news(result)
+            return result
 
         def train_buffered(self, *limits: float) -> list[dict[str, Any]]:
             return [self.train()]

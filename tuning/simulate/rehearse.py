@@ -170,8 +170,8 @@ class _Ends:
         self.wall, self.busy = math.inf, math.inf
         if rehearsal.in_seconds:
             self.wall = spec.budget.wall_time_s or math.inf
-            if spec.budget.gpu_hours and spec.resources.gpu:
-                self.busy = spec.budget.gpu_hours * 3600 / spec.resources.gpu
+            if spec.budget.gpu_hours and spec.resources.gpus:
+                self.busy = spec.budget.gpu_hours * 3600 / spec.resources.gpus
         # a made-up value reaches nothing
         self.target = None if rehearsal.curves.made_up else spec.metric.target
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_serializer, field_validator, model_validator
 
 from toprung.tuning.spec.checks import cross_problems
+from toprung.tuning.spec.labels import wrong_with
 from toprung.tuning.spec.parameters import BaseDistribution, Model, ParameterNode, problem
 from toprung.tuning.spec.parts import Parts, build_space
 from toprung.tuning.spec.space import SearchSpace
@@ -25,6 +26,16 @@ class Environment(Model):
     """Requirements installed for the sweep's processes alone."""
     env_vars: dict[str, str] = Field(default_factory=dict)
     """Environment variables. Not for secrets: a spec is stored and shown."""
+
+
+class Git(Model):
+    """Where the code folder stood in Git when it was packed. Filled in by the client; nothing but a note."""
+
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+    dirty: bool = False
+    """Whether files of the package differ from the commit."""
+    changed: tuple[Text, ...] = Field(default=(), max_length=100)
+    """Those files, relative to the folder; the first hundred."""
 
 
 class Metric(Model):
@@ -132,8 +143,17 @@ class Budget(Model):
     """Of its GPU-hours, in the service's currency and at its prices."""
 
 
+class LadderStep(Model):
+    """What a trial has instead of the same field of `resources`, after its memory has run out."""
+
+    cpu: float | None = Field(default=None, ge=0)
+    gpu: float | None = Field(default=None, ge=0)
+    accelerator_type: Text | None = None
+    memory_gb: Positive | None = None
+
+
 class Resources(Model):
-    """What one trial needs."""
+    """What one trial needs, or each of its workers."""
 
     cpu: float = Field(default=1.0, ge=0)
     gpu: float = Field(default=0.0, ge=0)
@@ -142,18 +162,51 @@ class Resources(Model):
     """Ray's name of a GPU, such as A100."""
     memory_gb: Positive | None = None
     """Host memory, 10^9 bytes."""
+    labels: dict[Text, Text] = Field(default_factory=dict)
+    """What labels its node must have, as Ray's label selectors: `{ray.io/market-type: spot}`."""
+    ladder: tuple[LadderStep, ...] = ()
+    """What a trial is tried again with once its memory has run out, one step after the other."""
+    workers: int | None = Field(default=None, ge=1, le=10_000)
+    """Processes of a trial that calls `toprung.tuning.torch.distribute`, with so much each; none: the trial is one."""
+
+    @property
+    def places(self) -> int:
+        """How many times a trial takes what is said here."""
+        return self.workers or 1
+
+    @property
+    def gpus(self) -> float:
+        """Of a trial with all its workers."""
+        return self.gpu * self.places
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        if self.gpu > 1 and self.gpu != int(self.gpu):
-            raise problem(
-                "fractional_gpus",
-                f"gpu ({self.gpu:g}) must be a whole number above 1; only one GPU can be shared",
-                at="gpu",
-            )
-        if self.cpu == 0 and self.gpu == 0:
-            raise problem("no_resources", "cpu and gpu must not both be 0: nothing would bound the trials", at="cpu")
+        for key, wanted in self.labels.items():
+            if (wrong := wrong_with(key, wanted)) is not None:
+                raise problem("label", wrong, at="labels")
+        for step in range(len(self.ladder) + 1):
+            _check_amounts(self.at(step), f"ladder/{step - 1}/" if step else "")
+            if step and self.at(step) == self.at(step - 1):
+                text = "has what the trial had before it: each step of a ladder must change something"
+                raise problem("unchanged_step", text, at=f"ladder/{step - 1}")
         return self
+
+    def at(self, step: int) -> Resources:
+        """What a trial has at a step of the ladder, from 1; 0: before the first."""
+        changes = self.ladder[step - 1].model_dump(exclude_none=True) if step else {}
+        return self.model_copy(update={**changes, "ladder": ()})
+
+
+def _check_amounts(resources: Resources, where: str) -> None:
+    if resources.gpu > 1 and resources.gpu != int(resources.gpu):
+        text = f"gpu ({resources.gpu:g}) must be a whole number above 1; only one GPU can be shared"
+        raise problem("fractional_gpus", text, at=f"{where}gpu")
+    if resources.workers is not None and resources.gpu != int(resources.gpu):
+        text = f"gpu ({resources.gpu:g}) must be a whole number where there are workers: NCCL wants one each"
+        raise problem("shared_gpu", text, at=f"{where}gpu")
+    if resources.cpu == 0 and resources.gpu == 0:
+        text = "cpu and gpu must not both be 0: nothing would bound the trials"
+        raise problem("no_resources", text, at=f"{where}cpu")
 
 
 class Failures(Model):
@@ -174,6 +227,34 @@ class Wandb(Model):
     entity: Text | None = None
     mode: Literal["offline", "online", "disabled"] = "offline"
     tags: tuple[Text, ...] = ()
+    group: Text | None = None
+    """None: the sweep, by name and id."""
+    job_type: Text = "trial"
+    """Of the trials' runs; the sweep's own has `sweep`."""
+    notes: Text | None = None
+    checkpoint: bool = True
+    """Whether the sweep's run has the best checkpoint as an artifact."""
+
+
+class Mlflow(Model):
+    """MLflow. Credentials are read from the service's environment (MLFLOW_TRACKING_USERNAME), never from a spec."""
+
+    experiment: Text
+    tracking_uri: Text | None = None
+    """None: MLFLOW_TRACKING_URI of the service's environment, else an SQLite file in the service's home."""
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_secret(cls, uri: str | None) -> str | None:
+        scheme, _, rest = (uri or "").partition("://")
+        if "@" in rest and not scheme.startswith(("sqlite", "file")):
+            raise problem(
+                "secret",
+                "tracking_uri must not hold a user or password: a spec is stored and shown",
+                hint="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole MLFLOW_TRACKING_URI, "
+                "in the service's environment",
+            )
+        return uri
 
 
 class Tracking(Model):
@@ -181,6 +262,7 @@ class Tracking(Model):
 
     tensorboard: bool = True
     wandb: Wandb | None = None
+    mlflow: Mlflow | None = None
 
 
 class SweepSpec(Model):
@@ -194,6 +276,8 @@ class SweepSpec(Model):
     """module:attribute of a Ray Tune function or class trainable."""
     code: Text | None = None
     """Folder with the trainable, packed and uploaded by the client; `sha256:…` of an uploaded one over HTTP."""
+    git: Git | None = None
+    """Commit of that folder and what was changed since; the client's to fill in, none outside of Git."""
     environment: Environment = Environment()
     metric: Metric
     parameters: dict[str, ParameterNode]
@@ -207,6 +291,8 @@ class SweepSpec(Model):
     """Most trials at once; none: as many as fit the cluster."""
     resources: Resources = Resources()
     failures: Failures = Failures()
+    trial_seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+    """Random numbers that each trial begins with; none: another for each, of `search.seed` and its number."""
     tracking: Tracking = Tracking()
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Higher goes first."""

@@ -16,7 +16,7 @@ _MAX_EXACT_INT = 2**53
 
 
 def problem(code: str, message: str, *, at: str = "", hint: str | None = None) -> PydanticCustomError:
-    """A validation error with our own code; `at` is the field it is about, relative to the model."""
+    """A validation error with our own code; `at` is the field it is about, a path from the model."""
     # braces are pydantic's template syntax
     text = message.replace("{", "{{").replace("}", "}}")
     return PydanticCustomError(code, text, {"at": at, "hint": hint})

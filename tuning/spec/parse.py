@@ -194,7 +194,7 @@ def _problem(details: ErrorDetails, data: dict[str, Any]) -> Problem:
     context = details.get("ctx") or {}
     kind = details["type"]
     if "at" in context:  # one of our own
-        at = [context["at"]] if context["at"] else []
+        at = context["at"].split("/") if context["at"] else []
         return Problem(pointer(*path, *at), kind, details["msg"], context.get("hint"))
     where = pointer(*path)
     if kind == "missing":
@@ -255,6 +255,9 @@ def _fields_at(path: list[str | int], data: Any) -> list[str]:
         return [*model.model_fields] if model else []
     model = SweepSpec
     for part in path:
+        if isinstance(part, int):  # one of a list, whose model is known already
+            data = data[part]
+            continue
         annotation = model.model_fields[str(part)].annotation
         models = [m for m in (annotation, *get_args(annotation)) if isinstance(m, type) and issubclass(m, BaseModel)]
         chosen = _SCHEDULERS.get(str(data.get(part, {}).get("type"))) if part == "scheduler" else None

@@ -1,4 +1,4 @@
-"""Memory that grows from step to step: found while there is still some left, and named."""
+"""Memory that grows from batch to batch: found while there is still some left, and named."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from toprung.tuning.torch.allocations import Allocations, Line, in_words
 from toprung.tuning.torch.memory import MB
 
 WARM_UP = 20
@@ -21,6 +22,8 @@ _RISING_FRAC = 0.9
 """So many of all pairs of samples must rise: noise, and steps up to a new plateau, do so in about half of them."""
 _LEAST_MB = 16.0
 """Growth over a window that is worth a word."""
+_LINES = 3
+"""Lines of code that are named, those that allocate most first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +63,28 @@ def census() -> Census:
 
 
 class GrowthWatch:
-    """Told the memory in use after each step, says once when it keeps growing."""
+    """Told the memory in use after each batch, says once when it keeps growing.
 
-    def __init__(self) -> None:
+    Args:
+        allocations: knows which lines of code made what is there.
+    """
+
+    def __init__(self, allocations: Allocations | None = None) -> None:
+        self._allocations = allocations
+        self._lines_before: Counter[Line] = Counter()
         self._samples: list[float] = []
         self._num_seen = 0
         self._before: Census | None = None
         self._told = False
 
     def add(self, in_use: int) -> str | None:
-        """Takes the bytes in use after a step. Returns a warning, the first time that there is one."""
+        """Takes the bytes in use after a batch. Returns a warning, the first time that there is one."""
         if self._told:
             return None
         self._num_seen += 1
         if self._num_seen == WARM_UP:
             self._before = census()
+            self._lines_before = self._by_line()
         if self._num_seen <= WARM_UP:
             return None
         self._samples.append(in_use / MB)
@@ -86,7 +96,17 @@ class GrowthWatch:
         if slope <= 0 or grown < _LEAST_MB:
             return None
         self._told = True
-        return explained(slope, self._before or {}, census())
+        return explained(slope, self._before or {}, census()) + self._lines()
+
+    def _by_line(self) -> Counter[Line]:
+        return Counter() if self._allocations is None else self._allocations.by_line()
+
+    def _lines(self) -> str:
+        if self._allocations is None:
+            return " With trace_allocations = True it is told which lines of code allocate it."
+        grown = (self._by_line() - self._lines_before).most_common(_LINES)
+        told = "; ".join(f"{size / MB:.3g} MB more by {in_words(line)}" for line, size in grown)
+        return f" Allocated: {told}." if told else " None of it was allocated where batches are computed."
 
 
 def slope_of(samples: list[float]) -> float:
@@ -99,9 +119,9 @@ def slope_of(samples: list[float]) -> float:
     return statistics.median(slopes) if rising >= _RISING_FRAC else 0.0
 
 
-def explained(mb_per_step: float, before: Census, now: Census) -> str:
+def explained(mb_per_batch: float, before: Census, now: Census) -> str:
     """What grows, and what it usually comes from."""
-    text = f"memory in use grows by {mb_per_step:.3g} MB a step"
+    text = f"memory in use grows by {mb_per_batch:.3g} MB a batch"
     more = {kind: count - before.get(kind, (0, 0))[0] for kind, (count, _) in now.items()}
     grown = sorted((kind for kind, count in more.items() if count >= WINDOW // 4), key=lambda kind: -more[kind])[:3]
     if not grown:
@@ -113,4 +133,4 @@ def explained(mb_per_step: float, before: Census, now: Census) -> str:
         cause = "Tensors are kept with all that their backward pass needs: keep them as tensor.detach().cpu()."
     else:
         cause = "They are kept somewhere, in a list perhaps: keep numbers, or let go of them."
-    return f"{text}: since step {WARM_UP} {kept}. {cause}"
+    return f"{text}: since batch {WARM_UP} {kept}. {cause}"

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray import tune
 
 from toprung.tuning.torch.memory import figures
 
+_to_train: Callable[..., None] | None = None
+"""How this process reports where it is a worker of a trial."""
+
+
+def report_to_train(report: Callable[..., None]) -> None:
+    """From now on reports of this process go to `ray.train.report`."""
+    global _to_train
+    _to_train = report
+
 
 def report(metrics: Mapping[str, Any], *, checkpoint: tune.Checkpoint | None = None) -> None:
     """`ray.tune.report` with the memory in use, and with numbers in the place of tensors.
+
+    In the workers of `distribute` it is `ray.train.report`: all of them call it, and the first one's metrics count.
 
     Args:
         metrics: numbers, strings, one-element tensors and arrays, mappings of these. A tensor is turned into a number
@@ -21,7 +32,7 @@ def report(metrics: Mapping[str, Any], *, checkpoint: tune.Checkpoint | None = N
     Raises:
         ValueError: a metric is a tensor or an array with more than one element.
     """
-    tune.report({**numbers(metrics), "memory": figures()}, checkpoint=checkpoint)
+    (_to_train or tune.report)({**numbers(metrics), "memory": figures()}, checkpoint=checkpoint)
 
 
 def numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,28 +7,29 @@ itself, dropout draws other masks.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from toprung.tuning import fits
+from toprung.tuning.torch.allocations import recorder
 from toprung.tuning.torch.batches import num_samples, parts, shapes
-from toprung.tuning.torch.memory import MB, is_out_of_memory, make_free
+from toprung.tuning.torch.growth import GrowthWatch
+from toprung.tuning.torch.memory import MB, in_use, is_out_of_memory, make_free
 from toprung.tuning.torch.state import random_state, set_random_state
 
 logger = logging.getLogger("toprung")
 
 _TRIED = re.compile(r"[Tt]ried to allocate ([\d.]+) (\w+)")
-
-
-_fits: dict[Hashable, int] = {}
-"""By the shapes of parameters and batch: a trial that comes later in this process begins with what fitted before."""
 
 
 class Part:
@@ -44,9 +45,11 @@ class Part:
         self._owner = owner
 
     def __enter__(self) -> Part:
+        self._owner._traced.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
+        self._owner._traced.__exit__(kind, error, tb)
         if error is None or not is_out_of_memory(error):
             return False
         self.batch = None
@@ -70,18 +73,29 @@ class MemorySafe:
 
     As long as all goes well a batch is one part. Where memory runs out inside of `with`, it is freed, the size of parts
     is halved, and the batch begins anew: gradients, buffers (BatchNorm's statistics) and random states are put back to
-    what they were. The size that fits is kept for the batches that follow, and is what later trials of this process
+    what they were. The size that fits is kept for the batches that follow, and is what later trials of the sweep
     begin with, where their parameters and batches have the same shapes.
+
+    Memory in use that grows from batch to batch is told once, with what it likely comes from (`growth`).
+
+    Args:
+        model: whose gradients are computed.
+        trace_allocations: whether that also names the lines of code that made what grows (`allocations`).
     """
 
-    def __init__(self, model: nn.Module, size: int | None = None) -> None:
-        self.size = size
+    def __init__(self, model: nn.Module, *, trace_allocations: bool = False) -> None:
+        self.size: int | None = None
         """Samples in a part; None as long as whole batches fit."""
-        self._model = model
+        self._model: Callable[[], nn.Module | None] = lambda: model
         self._changing: list[Tensor] | None = None
         self._batch: Any = None
         self._failed = False
-        self._has_begun = size is not None
+        self._has_begun = False
+        self._first = ""
+        self._known: int | None = None
+        allocations = recorder(_device(model)) if trace_allocations else None
+        self._traced: AbstractContextManager[Any] = allocations or nullcontext()
+        self._growth = GrowthWatch(allocations)
 
     def go_on(self, size: int | None) -> None:
         """With the size that was found out before, in another process perhaps."""
@@ -89,9 +103,13 @@ class MemorySafe:
 
     def __call__(self, batch: Any) -> Iterator[Part]:
         """The parts of a batch, again from the first one each time that they turn out too large."""
-        if not self._has_begun:
-            self._has_begun, self.size = True, _fits.get(self._like(batch))
-        before = _State(self._model, self._changing)
+        model = self._model()
+        assert model is not None, "the model is gone"
+        if not self._first:
+            self._first = _digest(model, batch)
+            if not self._has_begun:
+                self.size = self._known = fits.here.get(self._first)
+        before = _State(model, self._changing)
         self._batch = batch
         while True:
             self._failed = False
@@ -102,17 +120,14 @@ class MemorySafe:
             if not self._failed:
                 break
             before.put_back()
-        if self.size is not None:
-            _fits[self._like(batch)] = self.size
+        if self.size is not None and self.size != self._known:
+            self._known = self.size
+            for digest in {self._first, _digest(model, batch)}:  # others begin with a batch like one of these
+                fits.here.find(digest, self.size)
         self._batch = None
         self._changing = before.changed()
-
-    def _like(self, batch: Any) -> Hashable:
-        """Equal for trials that need as much memory."""
-        parameters = (
-            None if isinstance(each, UninitializedParameter) else each.shape for each in self._model.parameters()
-        )
-        return tuple(parameters), shapes(batch)
+        if warning := self._growth.add(in_use(_device(model))):
+            logger.warning("%s", warning)
 
     def _shrink(self, error: BaseException) -> bool:
         """Returns whether to try again; else the error goes on."""
@@ -137,8 +152,25 @@ class MemorySafe:
 
 def forget() -> None:
     """Whatever was found out to fit in this process."""
-    _fits.clear()
-    _sizes.clear()
+    fits.here.forget()
+    _safes.clear()
+
+
+def _device(model: nn.Module) -> torch.device:
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _digest(model: nn.Module, batch: Any) -> str:
+    """Equal for trainings that need as much memory and have as much: by shapes, types and device."""
+    device = _device(model)
+    place: list[Any] = [device.type]
+    if device.type == "cuda":
+        place += [torch.cuda.get_device_name(device), torch.cuda.get_per_process_memory_fraction(device)]
+    parameters = [
+        None if isinstance(each, UninitializedParameter) else (*each.shape, each.dtype) for each in model.parameters()
+    ]
+    return hashlib.sha256(repr((place, parameters, shapes(batch))).encode()).hexdigest()[:16]
 
 
 def checked_loss(loss: Any, who: str) -> Tensor:
@@ -186,7 +218,7 @@ class _State:
         return [buffer for buffer, version in self._versions if buffer._version != version]
 
 
-_sizes: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+_safes: WeakKeyDictionary[nn.Module, MemorySafe] = WeakKeyDictionary()
 
 
 def memory_safe(step: Callable[[Any], Tensor], batch: Any, model: nn.Module, *, scale: float = 1.0) -> Tensor:
@@ -208,14 +240,14 @@ def memory_safe(step: Callable[[Any], Tensor], batch: Any, model: nn.Module, *, 
     Raises:
         torch.OutOfMemoryError: not even one sample fits. On the CPU it is a RuntimeError or a MemoryError.
     """
-    safe = MemorySafe(model, _sizes.get(model))
+    if (safe := _safes.get(model)) is None:
+        safe = _safes[model] = MemorySafe(model)
+        safe._model = ref(model)  # else the model would be kept for ever
     total = torch.zeros(())
     for part in safe(batch):
         with part:
             loss = _backward(step, part, scale)
             total = loss if part.first else total + loss
-    if safe.size is not None:
-        _sizes[model] = safe.size
     return total
 
 

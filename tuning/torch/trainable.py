@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from ray import tune
@@ -13,12 +13,16 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from toprung.tuning.torch.batches import num_samples, to_device
-from toprung.tuning.torch.growth import GrowthWatch
 from toprung.tuning.torch.hints import add_hint
-from toprung.tuning.torch.memory import figures, in_use, is_out_of_memory, make_free, restart_peak
+from toprung.tuning.torch.histograms import add_histograms
+from toprung.tuning.torch.memory import figures, is_out_of_memory, make_free, restart_peak
 from toprung.tuning.torch.report import numbers
 from toprung.tuning.torch.safe import MemorySafe, Part, checked_loss
 from toprung.tuning.torch.state import OnDevice, Passes, random_state, set_random_state
+from toprung.tuning.torch.writer import trial_writer
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger("toprung")
 
@@ -72,11 +76,16 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
     lr_scheduler_every: Literal["result", "step"] = "result"
     lr_metric: str = "train_loss"
     """What a `ReduceLROnPlateau` looks at, among all metrics of a result."""
+    trace_allocations: bool = False
+    """Whether the warning of growing memory names the lines of code that allocate it. Takes milliseconds a step."""
+    histograms_every: int | None = None
+    """Results from one histogram of each weight and gradient to the next, for TensorBoard; None for none."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     lr_scheduler: Any
     device: torch.device
+    _writer: SummaryWriter | None = None
 
     # --- what a subclass says ---
 
@@ -100,6 +109,13 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         """Metrics; called without gradients and with the model in `eval` mode."""
         return {}
 
+    @property
+    def writer(self) -> SummaryWriter:
+        """For images, text, figures and whatever else TensorBoard shows (`toprung.tuning.torch.summary_writer`)."""
+        if self._writer is None:
+            self._writer = trial_writer(self.logdir, self.iteration + 1)
+        return self._writer
+
     # --- what Tune calls ---
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -114,8 +130,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         data = self.eval_data(config)
         on_device = isinstance(data, torch.utils.data.DataLoader) or hasattr(data, "dataset")
         self._eval_data = OnDevice(data, self.device) if on_device else to_device(data, self.device)
-        self._safe = MemorySafe(self._plain)
-        self._growth = GrowthWatch()
+        self._safe = MemorySafe(self._plain, trace_allocations=self.trace_allocations)
         restart_peak()
 
     def step(self) -> dict[str, Any]:
@@ -128,6 +143,10 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         if self.lr_scheduler is not None and self.lr_scheduler_every == "result":
             plateau = isinstance(self.lr_scheduler, ReduceLROnPlateau)
             self.lr_scheduler.step(*[self._plateau_of(metrics)] if plateau else [])
+        if self.histograms_every is not None and (self.iteration + 1) % self.histograms_every == 0:
+            self._add_histograms()
+        if self._writer is not None:
+            self._writer.flush()
         metrics["memory"] = figures(self.device)
         restart_peak()
         return metrics
@@ -136,6 +155,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         torch.save(self.state_dict(), Path(checkpoint_dir) / CHECKPOINT)
 
     def load_checkpoint(self, checkpoint: str) -> None:
+        self._close_writer()  # another one: what was written from this step on is hidden
         path = Path(checkpoint) / CHECKPOINT
         # to the CPU: what belongs on the device is moved there, the optimiser's counts of steps don't
         self.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -146,6 +166,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         return True
 
     def cleanup(self) -> None:
+        self._close_writer()
         if self.compile:
             torch.compiler.reset()  # what it compiled is kept by code, and there is a limit to how much
         for name in set(vars(self)) - self._own:
@@ -167,15 +188,23 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state_dict` returned."""
+        """Goes on from what `state_dict` returned. What an earlier version did not save is as at the start.
+
+        Raises:
+            ValueError: it is no such state.
+        """
+        if lacks := sorted({"model", "optimizer"} - set(state)):
+            raise ValueError(f"the checkpoint has no {' and no '.join(lacks)}: it was not made by a TorchTrainable")
         self._plain.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.lr_scheduler is not None:
-            self.lr_scheduler.load_state_dict(state["lr_scheduler"])
-        self._scaler.load_state_dict(state["scaler"])
-        self._passes.load_state_dict(state["data"])
-        self._safe.go_on(state["part_size"])
-        set_random_state(state["random"])
+        others = {"lr_scheduler": self.lr_scheduler, "scaler": self._scaler, "data": self._passes}
+        for name, owner in others.items():
+            if owner is not None and state.get(name):
+                owner.load_state_dict(state[name])
+        if "part_size" in state:
+            self._safe.go_on(state["part_size"])
+        if "random" in state:
+            set_random_state(state["random"])
 
     def _built(self, config: dict[str, Any]) -> tuple[Any, ...]:
         """What `build` returned.
@@ -190,11 +219,23 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
             raise TypeError(f"build returned {what}; it must return model, optimiser or model, optimiser, lr scheduler")
         if self.precision not in _DTYPES:
             raise ValueError(f"precision is {self.precision!r}; it can be {', '.join(_DTYPES)}")
-        for name in ("accumulate", "steps_per_result"):
+        for name in ("accumulate", "steps_per_result", "histograms_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be 1 or more")
         return built
+
+    def _add_histograms(self) -> None:
+        try:
+            add_histograms(self.writer, self._plain, self.iteration + 1)
+        except Exception as error:  # no training ends for want of a picture of it
+            logger.warning("no more histograms of this trial: %s: %s", type(error).__name__, error)
+            self.histograms_every = None
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
     def _plateau_of(self, metrics: Mapping[str, Any]) -> Any:
         if self.lr_metric in metrics:
@@ -238,8 +279,6 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is not typed 
         self._scaler.update()
         if self.lr_scheduler is not None and self.lr_scheduler_every == "step":
             self.lr_scheduler.step()
-        if warning := self._growth.add(in_use(self.device)):
-            logger.warning("%s", warning)
         return total, sum(sizes)
 
     def _backward(self, part: Part, share: float) -> Tensor:

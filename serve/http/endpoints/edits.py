@@ -18,8 +18,10 @@ from toprung.serve.http.bodies import check_media_type, limited, read_json
 from toprung.serve.http.context import Context, SweepId, TrialNumber
 from toprung.serve.http.endpoints.documented import problems
 from toprung.serve.http.endpoints.sweeps import IdempotencyKey, submitted
+from toprung.serve.http.reproduction import repetition
 from toprung.serve.http.submission import MAX_SPEC_BYTES, SpecText, price_problems
 from toprung.tuning.records import Sweep, Trial
+from toprung.tuning.spec import Git
 from toprung.tuning.spec.edit import edited, merged
 
 router = APIRouter(tags=["sweeps"])
@@ -56,6 +58,8 @@ class Retry(Body):
     """Their numbers; none: all failed ones that were not tried again yet."""
     code: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """`sha256:…` of an uploaded package that the sweep has from now on."""
+    git: Git | None = None
+    """Where the code stood in Git."""
 
 
 B = TypeVar("B", bound=Body)
@@ -155,7 +159,9 @@ def retry_trials(
     if retry.code is not None and context.packages.find(retry.code.removeprefix("sha256:")) is None:
         problem = Problem("/code", "missing_package", f"no package {retry.code[:80]} has been uploaded")
         raise InvalidSpec("the code is not there", problems=[problem])
-    found = context.store.edits.retry(sweep, retry.trials or None, code=retry.code, idempotency_key=idempotency_key)
+    found = context.store.edits.retry(
+        sweep, retry.trials or None, code=retry.code, git=retry.git, idempotency_key=idempotency_key
+    )
     return _answer(found, 202)
 
 
@@ -207,6 +213,28 @@ def retry_trial(
 ) -> Response:
     """Try the configuration of an ended trial again, as a further trial on top of the budget."""
     return _answer(context.store.edits.retry(sweep, [number], idempotency_key=idempotency_key), 202)
+
+
+@router.post(
+    "/v1/sweeps/{sweep}/trials/{number}:reproduce",
+    operation_id="reproduceTrial",
+    status_code=201,
+    response_model=Sweep,
+    responses=problems(403, 404, 409),
+    tags=["trials"],
+)
+def reproduce_trial(
+    context: Context,
+    caller: Writer,
+    request: Request,
+    sweep: SweepId,
+    number: TrialNumber,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Run an ended trial again, with its configuration, seed and code, as the only trial of another sweep."""
+    spec = repetition(context, sweep, number)
+    sent = SpecText(json.dumps(spec.model_dump(mode="json")), f"{sweep}/{number}:reproduce")
+    return submitted(context, caller, request, sent, idempotency_key)
 
 
 def _check_price(context: Context, sweep_id: str, budget: Any) -> None:

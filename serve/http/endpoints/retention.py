@@ -9,13 +9,15 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from toprung.errors import Unavailable
 from toprung.serve.http.access import Admin, OwnSweepId
 from toprung.serve.http.answers import items, record
-from toprung.serve.http.context import Context, SweepRef
+from toprung.serve.http.context import Context, Services, SweepRef
 from toprung.serve.http.endpoints.documented import Query, problems
 from toprung.serve.retention.collection import clean_up
 from toprung.serve.retention.files import Tally, files_of, measured
 from toprung.tuning.garbage import CleanUp, FileKind, Files
+from toprung.tuning.records import Sweep
 
 router = APIRouter(tags=["retention"])
 
@@ -40,6 +42,14 @@ def list_files(context: Context, sweep: SweepRef) -> Response:
     """What a sweep has on disk, by kind; deleting it removes this."""
     found = context.store.get_sweep(sweep)
     tally = Tally(context.home)
+    try:
+        _count(context, found, tally)
+    except OSError as error:
+        raise Unavailable(f"The storage of checkpoints does not answer: {error}") from error
+    return items(tally.files())
+
+
+def _count(context: Services, found: Sweep, tally: Tally) -> None:
     paths = files_of(context.home, found)
     if found.spec.code is not None:
         package = context.home.package(found.spec.code.removeprefix("sha256:"))
@@ -47,7 +57,6 @@ def list_files(context: Context, sweep: SweepRef) -> Response:
     for kind, each in paths.items():
         for path in each:
             tally.add(kind, path, measured(path)[0])
-    return items(tally.files())
 
 
 @router.delete(

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
-from toprung.errors import NotFound
+from toprung.errors import NotFound, Unavailable
 from toprung.serve.http.answers import NDJSON, items, ndjson, record, wants_ndjson
-from toprung.serve.http.archive import Archive, checkpoint_folder
+from toprung.serve.http.archive import Archive
 from toprung.serve.http.context import Context, SweepId, TrialNumber
 from toprung.serve.http.endpoints.documented import Query, content, problems
 from toprung.serve.http.streams import LiveStream, follow_log, log_so_far
-from toprung.tuning.records import CheckpointRef, Page, Result, Trial, TrialState
+from toprung.tuning.records import CheckpointRef, Page, Result, Trial, TrialEnvironment, TrialState
 
 router = APIRouter(tags=["trials"])
 
@@ -90,6 +90,17 @@ def list_results(
 
 
 @router.get(
+    "/v1/sweeps/{sweep}/trials/{number}/environment",
+    operation_id="getTrialEnvironment",
+    response_model=TrialEnvironment,
+    responses=problems(400, 404),
+)
+def get_environment(context: Context, sweep: SweepId, number: TrialNumber) -> Response:
+    """With what seed the trial's last attempt ran, and in what surroundings."""
+    return record(context.store.trial_environment(sweep, number))
+
+
+@router.get(
     "/v1/sweeps/{sweep}/trials/{number}/logs",
     operation_id="readLog",
     response_class=Response,
@@ -125,8 +136,10 @@ def download_checkpoint(context: Context, sweep: SweepId, number: TrialNumber) -
         if checkpoint is None:
             raise NotFound(f"No checkpoint of trial {number} is kept; those of the best trials are.")
         try:
-            archive = Archive(checkpoint_folder(context.home.path, checkpoint.path))
+            archive = Archive(context.home.storage.checkpoint(checkpoint.path), checkpoint.size_bytes)
             break
+        except OSError as error:
+            raise Unavailable(f"The storage of checkpoints does not answer: {error}") from error
         except NotFound:
             if checkpoint == missing:
                 raise

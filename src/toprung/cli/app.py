@@ -10,7 +10,22 @@ import typer
 from typer.core import TyperGroup
 
 from toprung import __version__
-from toprung.cli import demo, edits, local, retention, simulate, specs, sweeps, tokens, trials, usage
+from toprung.cli import (
+    board,
+    cluster,
+    demo,
+    edits,
+    local,
+    reproduce,
+    retention,
+    simulate,
+    specs,
+    sweeps,
+    tokens,
+    trials,
+    usage,
+    wandb,
+)
 from toprung.cli.failures import report
 from toprung.cli.session import HomeOption, JsonOption, Session, UrlOption
 
@@ -63,7 +78,8 @@ def _root(
         typer.echo(ctx.get_help())
 
 
-for module in (demo, specs, simulate, local, tokens, usage, sweeps, edits, trials, retention):
+_OF_A_SWEEP = (sweeps, board, wandb, edits, trials, reproduce, retention)
+for module in (demo, specs, simulate, local, tokens, usage, *_OF_A_SWEEP, cluster):
     module.register(app)
 
 

@@ -72,7 +72,8 @@ def _service(session: Session, keep: bool) -> Iterator[processes.Service]:
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: clean up as for Ctrl-C
     try:
-        service = start_service(session, session.home_dir, {"port": _free_port()})
+        command = processes.command(session.home_dir, {"port": _free_port()})
+        service = start_service(session, session.home_dir, command)
         try:
             yield service
         except BaseException:

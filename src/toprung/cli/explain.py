@@ -13,7 +13,7 @@ from toprung.cli.tables import print_best, print_mapping, progress, state_text, 
 from toprung.cli.words import ago, duration, number, plural
 
 if TYPE_CHECKING:
-    from toprung.tuning.records import BestTrial, Decision, QueuePlace, Sweep, Trial
+    from toprung.tuning.records import BestTrial, Decision, QueuePlace, Sweep, Trial, TrialEnvironment
 
 FAILURES = {
     "user_error": "its code raised an error",
@@ -71,7 +71,9 @@ def waiting(place: QueuePlace, now: datetime | None = None) -> str:
     return f"{where}, expected to start " + (f"in {duration(left_s)}" if left_s > 1 else "any moment")
 
 
-def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[Decision]) -> None:
+def print_trial(
+    out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[Decision], ran_in: TrialEnvironment
+) -> None:
     metric = sweep.spec.metric.name
     out.print(Text.assemble((f"trial {trial.number}", "bold"), f" of {sweep.name}  ", state_text(trial.state)))
     for sentence in story(trial, metric):
@@ -84,6 +86,9 @@ def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[De
     if decisions:
         out.print()
         _print_decisions(out, decisions, sweep.spec.scheduler.type == "median")
+    if ran_in.seed is not None:
+        out.print(Text("\nran with", "bold"))
+        print_mapping(out, surroundings(ran_in))
     if trial.checkpoint is not None:
         out.print(
             f"\ncheckpoint of step {trial.checkpoint.step}: toprung download {sweep.name} {trial.number}", style="dim"
@@ -91,6 +96,28 @@ def print_trial(out: Console, sweep: Sweep, trial: Trial, decisions: Sequence[De
     if trial.failure is not None and trial.failure.traceback:
         out.print(Text("\ntraceback", "bold"))
         out.print(Text(trial.failure.traceback.rstrip()))
+
+
+def surroundings(ran_in: TrialEnvironment) -> dict[str, object]:
+    """The seed and the surroundings of a trial, in short."""
+    found = ran_in.environment
+    if found is None:
+        return {"seed": ran_in.seed}
+    threads = str(found.torch_threads or found.omp_num_threads)
+    commit = found.git and found.git.commit[:12]
+    changed = found.git and (", ".join(found.git.changed[:3]) + (", …" if len(found.git.changed) > 3 else ""))
+    facts = {
+        "seed": ran_in.seed,
+        "code": found.code and found.code[:19] + "…",
+        "commit": f"{commit}, changed: {changed}" if found.git and found.git.dirty else commit,
+        "python": found.python,
+        "torch": found.packages.get("torch"),
+        "packages": f"{len(found.packages)} (--json names them)",
+        "cpu": found.cpu and found.cpu + (f", {plural(int(threads), 'thread')}" if threads.isdigit() else ""),
+        "gpu": ", ".join(found.gpus) or None,
+        "driver": found.driver and f"{found.driver}, CUDA {found.cuda}",
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def story(trial: Trial, metric: str) -> list[str]:
@@ -108,6 +135,8 @@ def story(trial: Trial, metric: str) -> list[str]:
         told.append(trial.reason)
     if trial.attempt > 1:
         told.append(f"{trial.attempt} attempts: it was paused or tried again in between")
+    if trial.ladder_step:
+        told.append(f"its memory ran out: step {trial.ladder_step} of resources.ladder")
     if trial.started_at is not None and trial.ended_at is not None:
         where = f" on {trial.node}" if trial.node else ""
         told.append(f"trained for {duration((trial.ended_at - trial.started_at).total_seconds())}{where}")

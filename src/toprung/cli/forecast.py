@@ -106,4 +106,5 @@ def _needs(spec: SweepSpec) -> str:
         parts.append(f"{resources.gpu:g} {resources.accelerator_type or 'GPU'}")
     if resources.memory_gb:
         parts.append(f"{resources.memory_gb:g} GB")
-    return f"a trial takes {', '.join(parts)}"
+    who = "a trial takes" if resources.workers is None else f"a trial has {plural(resources.workers, 'worker')} with"
+    return f"{who} {', '.join(parts)}{'' if resources.places == 1 else ' each'}"

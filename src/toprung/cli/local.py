@@ -35,8 +35,15 @@ def up(
     num_gpus: Annotated[
         int | None, typer.Option("--num-gpus", min=0, metavar="N", help="GPUs for trials; default: all.")
     ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay, for a container or systemd; what it says goes to stderr.")
+    ] = False,
+    ray: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="COMMAND", help="After --: a command that starts Ray here, ray start --head …"),
+    ] = None,
 ) -> None:
-    """Start the service on this machine."""
+    """Start the service on this machine; with a command that starts Ray, both are kept alive."""
     auth = auth or not processes.is_loopback(host)
     home = session.home_dir
     found = processes.running(home)
@@ -46,8 +53,24 @@ def up(
         return
     options: dict[str, str | int | bool | None] = {"host": host, "port": port, "auth": auth, "address": address}
     options |= {"num-cpus": num_cpus, "num-gpus": num_gpus}
-    service = start_service(session, home, options)
-    _tell_up(session, service, "is up", started=True)
+    command = _supervised(home, options, ray) if ray else processes.command(home, options)
+    if foreground:
+        processes.become(home, command)
+    _tell_up(session, start_service(session, home, command), "is up", started=True)
+
+
+def _supervised(home: Path, options: dict[str, str | int | bool | None], ray: list[str]) -> list[str]:
+    """Raises:
+    Conflict: Ray and the service are being kept alive already, and the service is not ready now.
+    """
+    pid = processes.supervisor(home)
+    if pid is not None:
+        raise Conflict(
+            f"The service is being started, or started again, by process {pid} ({home / 'service.log'}). "
+            "Wait for it, or stop it first: `toprung down`."
+        )
+    address = str(options["address"] or f"127.0.0.1:{processes.GCS_PORT}")
+    return processes.supervised(home, processes.command(home, {**options, "address": address}), ray, address)
 
 
 def _check_guarded(service: processes.Service, auth: bool) -> None:
@@ -60,15 +83,15 @@ def _check_guarded(service: processes.Service, auth: bool) -> None:
         )
 
 
-def start_service(session: Session, home: Path, options: dict[str, str | int | bool | None]) -> processes.Service:
+def start_service(session: Session, home: Path, command: list[str]) -> processes.Service:
     """Start the service of `home` and wait until it answers; takes it down again when that is interrupted."""
     processes.check_installed()
-    process = processes.start(home, options)
+    process = processes.start(home, command)
     try:
         with spinner(session, "Starting Ray and the service …"):
             return processes.wait_ready(home, process, is_ready)
     except BaseException:  # Ctrl-C as well: nothing half started stays behind
-        processes.stop(process.pid, reap=process.poll)
+        processes.stop(process.pid, reap=process.poll, within_s=processes.STOP_ALL_WITHIN_S)
         raise
 
 
@@ -102,23 +125,29 @@ def _tell_up(session: Session, service: processes.Service, what: str, *, started
 
 def down(session: Session) -> None:
     """Stop the service on this machine, with the Ray it started."""
-    service = processes.running(session.home_dir)
-    if service is None:
+    service, supervisor = processes.running(session.home_dir), processes.supervisor(session.home_dir)
+    if service is None and supervisor is None:
         if session.as_json:
             session.emit({"stopped": False, "pid": None, "home": str(session.home_dir)})
         else:
             session.out.print(f"No service is running in {session.home_dir}.")
         return
-    ended = _running_sweeps(session, service)
+    ended = _running_sweeps(session, service) if service else []
     with spinner(session, "Stopping …"):
-        by_itself = processes.stop(service.pid)
+        by_itself = _stop(service, supervisor)
     if session.as_json:
-        facts = {"stopped": True, "pid": service.pid, "home": str(session.home_dir), "ended_sweeps": ended}
-        session.emit(facts)
+        facts = {"stopped": True, "pid": service.pid if service else None, "home": str(session.home_dir)}
+        session.emit({**facts, "ended_sweeps": ended})
         return
     session.out.print("Toprung is down." if by_itself else "Toprung did not stop in time and was killed.")
     if ended:
         session.out.print(f"Running sweeps ended with it, what they reached is kept: {', '.join(ended)}")
+
+
+def _stop(service: processes.Service | None, supervisor: int | None) -> bool:
+    """The one that would start the other again first. Returns whether all ended by themselves."""
+    by_itself = supervisor is None or processes.stop(supervisor, within_s=processes.STOP_ALL_WITHIN_S)
+    return (service is None or processes.stop(service.pid)) and by_itself
 
 
 def _running_sweeps(session: Session, service: processes.Service) -> list[str]:

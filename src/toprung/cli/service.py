@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +15,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from toprung.errors import InvalidInput, ToprungError, Unavailable
 
 MODULE = "toprung.serve"
+SUPERVISOR = "toprung.serve.supervisor"
 SERVER_PACKAGES = ("ray", "torch", "optuna", "fastapi", "sqlalchemy", "alembic")
 READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 60.0
+STOP_ALL_WITHIN_S = 90.0
+"""A supervisor, which ends the service and then Ray."""
+GCS_PORT = 6379
 POLL_S = 0.2
 
 
@@ -41,6 +47,15 @@ def running(home: Path) -> Service | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return service if is_ours(service.pid) else None
+
+
+def supervisor(home: Path) -> int | None:
+    """The process that keeps this home's service and Ray alive, if there is one."""
+    try:
+        pid = int(json.loads((home / "supervisor.json").read_text(encoding="utf-8"))["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if is_ours(pid) else None
 
 
 def is_ours(pid: int) -> bool:
@@ -83,19 +98,47 @@ def check_installed() -> None:
         )
 
 
-def start(home: Path, options: dict[str, str | int | bool | None]) -> subprocess.Popen[bytes]:
-    """Start the service's process in a session of its own, so that it outlives this terminal."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (home / "service.error").unlink(missing_ok=True)
+def command(home: Path, options: dict[str, str | int | bool | None]) -> list[str]:
+    """The service's command line."""
     # -P: the folder that this is called in is no place to import from; a queue.py there would be taken for Python's
-    command = [sys.executable, "-P", "-m", MODULE, "--home", str(home)]
+    words = [sys.executable, "-P", "-m", MODULE, "--home", str(home)]
     for name, value in options.items():
         if value is True:
-            command.append(f"--{name}")
+            words.append(f"--{name}")
         elif value is not None and value is not False:
-            command += [f"--{name}", str(value)]
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def supervised(home: Path, service: list[str], ray: list[str], address: str) -> list[str]:
+    """The command line of a supervisor of the service and of the command that starts Ray.
+
+    Raises:
+        InvalidInput: there is no such command, or the address names no port.
+    """
+    if shutil.which(ray[0]) is None:
+        raise InvalidInput(f"There is no command {ray[0]} here. After -- comes the one that starts Ray: ray start …")
+    _, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise InvalidInput(f"--address {address} names no port. Leave it out, or give ADDR:PORT of Ray's head here.")
+    staying = ray if "--block" in ray else [*ray, "--block"]
+    start = [sys.executable, "-P", "-m", SUPERVISOR, "--home", str(home), "--gcs-port", port]
+    return [*start, "--service", shlex.join(service), "--", *staying]
+
+
+def start(home: Path, command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, so that it outlives this terminal."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (home / "service.error").unlink(missing_ok=True)
     with (home / "service.log").open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def become(home: Path, command: list[str]) -> NoReturn:
+    """Be a service's process from now on, with this one's stdout and stderr."""
+    check_installed()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.execv(command[0], command)
 
 
 def wait_ready(home: Path, process: subprocess.Popen[bytes], is_ready: Callable[[str], bool]) -> Service:
@@ -112,7 +155,7 @@ def wait_ready(home: Path, process: subprocess.Popen[bytes], is_ready: Callable[
         if service is not None and is_ready(service.url):
             return service
         time.sleep(POLL_S)
-    stop(process.pid, reap=process.poll)
+    stop(process.pid, reap=process.poll, within_s=STOP_ALL_WITHIN_S)
     raise Unavailable(f"The service was not ready after {READY_WITHIN_S:.0f} s. Its log is {home / 'service.log'}")
 
 

@@ -91,7 +91,7 @@ def as_json(told: Simulation) -> dict[str, Any]:
 def _conditions(told: Simulation) -> list[str]:
     resources = told.spec.resources
     unit = "GPU" if resources.gpu else "CPU"
-    parts = [f"{resources.gpu or resources.cpu:g} {unit} a trial"]
+    parts = [f"{(resources.gpu or resources.cpu) * resources.places:g} {unit} a trial"]
     if told.sweep.step is not None:
         parts.append(f"{told.sweep.step:g} s a step")
     elif told.in_seconds:
@@ -192,7 +192,7 @@ def _cost_title(told: Simulation) -> str:
 
 def _costs(told: Simulation, group: Sequence[Outcome]) -> list[float]:
     resources = told.spec.resources
-    each = (resources.gpu or resources.cpu) / (3600 if told.in_seconds else 1)
+    each = (resources.gpu or resources.cpu) * resources.places / (3600 if told.in_seconds else 1)
     return [one.busy * each for one in group]
 
 

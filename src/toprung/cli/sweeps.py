@@ -117,13 +117,15 @@ def show(
 
 
 def _show_trial(session: Session, sweep: SweepHandle, number: int) -> None:
-    trial = sweep.trial(number).record
+    handle = sweep.trial(number)
+    trial, environment = handle.record, handle.environment()
     decisions = list(sweep.decisions(number=number))
     if session.as_json:
         dumped = [decision.model_dump(mode="json") for decision in decisions]
-        session.emit({"trial": trial.model_dump(mode="json"), "decisions": dumped})
+        ran_in = environment.model_dump(mode="json")
+        session.emit({"trial": trial.model_dump(mode="json"), "decisions": dumped, "environment": ran_in})
     else:
-        print_trial(session.out, sweep.record, trial, decisions)
+        print_trial(session.out, sweep.record, trial, decisions, environment)
 
 
 def cancel(session: Session, sweep: SweepArgument) -> None:

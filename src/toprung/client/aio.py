@@ -18,8 +18,21 @@ from toprung.client.progress import WaitProgress
 from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
+from toprung.cluster.records import CheckUp, ClusterStatus
 from toprung.tuning.garbage import CleanUp, Files
-from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial, UsageReport
+from toprung.tuning.records import (
+    BestTrial,
+    Decision,
+    Event,
+    Forecast,
+    Result,
+    SetAside,
+    Sweep,
+    Trial,
+    TrialEnvironment,
+    UsageReport,
+)
+from toprung.tuning.reproduction import Reproduction
 
 
 class AsyncClient:
@@ -96,6 +109,14 @@ class AsyncClient:
         """See `Client.revoke_token`."""
         return await self._driver.run(self._service.revoke_token(id))
 
+    async def set_aside(self) -> list[SetAside]:
+        """See `Client.set_aside`."""
+        return await self._driver.run(self._service.set_aside())
+
+    async def take_back(self, node: str) -> list[SetAside]:
+        """See `Client.take_back`."""
+        return await self._driver.run(self._service.take_back(node))
+
     async def gc(self, *, dry_run: bool = False, older_than_s: float | None = None) -> CleanUp:
         """See `Client.gc`."""
         return await self._driver.run(self._service.gc(dry_run, older_than_s))
@@ -103,6 +124,14 @@ class AsyncClient:
     async def usage(self, *, since: datetime | None = None, until: datetime | None = None) -> UsageReport:
         """See `Client.usage`."""
         return await self._driver.run(self._service.usage(since, until))
+
+    async def cluster(self) -> ClusterStatus:
+        """See `Client.cluster`."""
+        return await self._driver.run(self._service.cluster())
+
+    async def doctor(self) -> CheckUp:
+        """See `Client.doctor`."""
+        return await self._driver.run(self._service.doctor())
 
     async def schema(self) -> dict[str, Any]:
         """See `Client.schema`."""
@@ -237,6 +266,18 @@ class AsyncTrialHandle(TrialView[AsyncDriver]):
     async def results(self) -> list[Result]:
         """See `TrialHandle.results`."""
         return await self._driver.run(self._service.results(self._record.sweep_id, self.number))
+
+    async def environment(self) -> TrialEnvironment:
+        """See `TrialHandle.environment`."""
+        return await self._driver.run(self._service.environment(self._record.sweep_id, self.number))
+
+    async def reproduce(
+        self, *, tolerance: float = 0.0, timeout_s: float | None = None, progress: bool | None = None
+    ) -> Reproduction:
+        """See `TrialHandle.reproduce`."""
+        made = await self._driver.run(self._service.reproduce(self._record.sweep_id, self.number))
+        again = await AsyncSweepHandle(self._driver, self._service, made).wait(timeout_s, progress=progress)
+        return await self._driver.run(self._service.compared(await self.refresh(), again, tolerance))
 
     def logs(self, *, attempt: int | None = None, follow: bool = False) -> AsyncIterator[str]:
         """See `TrialHandle.logs`."""

@@ -2,7 +2,8 @@
 
 What is sent again: GET and PUT, which change nothing the second time; a submission and a request for trials, with an
 idempotency key; what a second try finds done already, such as a cancellation, a pause, an edit; a deletion,
-which names a sweep by its id; a token's making and revoking; a clean-up. There are no other calls.
+which names a sweep by its id; a token's making and revoking; a clean-up; a check-up; a node's return. There are
+no other calls.
 """
 
 from __future__ import annotations

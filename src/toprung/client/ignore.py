@@ -88,8 +88,9 @@ def _parse(line: str) -> _Rule | None:
 
 
 _TOKENS = re.compile(
-    r"(?P<folders>(?:^|(?<=/))\*\*/)|(?P<below>(?<=/)\*\*$)|(?P<any>\*+)|\?|\\(?P<literal>.)|(?P<set>\[!?\]?[^\]]*\])|."
+    r"(?P<folders>(?:^|(?<=/))\*\*+/)|(?P<below>(?<=/)\*\*+$)|(?P<any>\*+)|\?|\\(?P<literal>.)|(?P<set>\[!?\]?[^\]]*\])|."
 )
+"""More than two asterisks are to Git what two are (wildmatch.c)."""
 
 
 def _regex(glob: str) -> str:

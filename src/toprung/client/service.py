@@ -20,8 +20,10 @@ from toprung.client.checkpoint import download
 from toprung.client.effects import Emit, Flow, Op, Request, call, sleep
 from toprung.client.exchange import CALL, LONG_WAIT, Exchange, Patience
 from toprung.client.packing import CodeFile, Package, code_files, pack
+from toprung.client.revision import git_of
 from toprung.client.streams import events, log_text
 from toprung.client.submission import Source, prepare, with_code
+from toprung.cluster.records import CheckUp, ClusterStatus
 from toprung.errors import Conflict, NotFound, PreconditionFailed
 from toprung.tuning.garbage import CleanUp, Files
 from toprung.tuning.records import (
@@ -31,12 +33,15 @@ from toprung.tuning.records import (
     Forecast,
     Page,
     Result,
+    SetAside,
     Sweep,
     SweepState,
     Trial,
+    TrialEnvironment,
     TrialState,
     UsageReport,
 )
+from toprung.tuning.reproduction import Ran, Reproduction, compare
 from toprung.tuning.spec import SweepSpec
 
 T = TypeVar("T", bound=BaseModel)
@@ -44,6 +49,7 @@ Params = dict[str, str | int | None]
 
 _BEST: TypeAdapter[dict[str, list[BestTrial]]] = TypeAdapter(dict[str, list[BestTrial]])
 _TOKENS: TypeAdapter[dict[str, list[Token]]] = TypeAdapter(dict[str, list[Token]])
+_SET_ASIDE: TypeAdapter[dict[str, list[SetAside]]] = TypeAdapter(dict[str, list[SetAside]])
 _RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Result]])
 _FILES: TypeAdapter[dict[str, list[Files]]] = TypeAdapter(dict[str, list[Files]])
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
@@ -51,6 +57,8 @@ _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 _FIRST_POLL_S, _SLOWEST_POLL_S = 0.1, 1.0
 _GC_TIMEOUT_S = 3600.0
 """Nothing is said before everything is removed."""
+_DOCTOR_TIMEOUT_S = 900.0
+"""Each node that does not answer is waited for a minute, 32 at a time."""
 
 
 def no_best(sweep: Sweep) -> NotFound:
@@ -75,8 +83,9 @@ class Service:
         submission = yield from call(partial(prepare, source, code, name))
         spec = submission.spec
         if submission.files is not None:
+            git = yield from call(partial(git_of, submission.folder, submission.files))
             sha256 = yield from self._upload(submission.files)
-            spec = with_code(spec, f"sha256:{sha256}")
+            spec = spec.model_copy(update={"code": f"sha256:{sha256}", "git": git})
         key = idempotency_key or uuid.uuid4().hex
         reply = yield from self._exchange.call(_post_spec("/v1/sweeps", spec, {"Idempotency-Key": key}))
         return reply.parse(Sweep)
@@ -152,6 +161,8 @@ class Service:
             files = yield from call(partial(code_files, Path(code)))
             sha256 = yield from self._upload(files)
             wanted["code"] = f"sha256:{sha256}"
+            git = yield from call(partial(git_of, Path(code), files))
+            wanted["git"] = git and git.model_dump(mode="json")
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         reply = yield from self._exchange.call(_send("POST", f"{_sweep_path(sweep_id)}:retry", wanted, headers))
         return reply.parse(Sweep)
@@ -234,6 +245,28 @@ class Service:
     def checkpoint(self, sweep_id: str, number: int, target: str | Path) -> Op[Path]:
         return download(self._exchange, f"{_trial_path(sweep_id, number)}/checkpoint", Path(target))
 
+    def environment(self, sweep_id: str, number: int) -> Op[TrialEnvironment]:
+        reply = yield from self._exchange.call(Request("GET", f"{_trial_path(sweep_id, number)}/environment"))
+        return reply.parse(TrialEnvironment)
+
+    def reproduce(self, sweep_id: str, number: int) -> Op[Sweep]:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        request = Request("POST", f"{_trial_path(sweep_id, number)}:reproduce", headers=headers)
+        return (yield from self._exchange.call(request)).parse(Sweep)
+
+    def compared(self, trial: Trial, again: Sweep, tolerance: float) -> Op[Reproduction]:
+        """What the sweep `again`, which has run a trial again, says about it."""
+        first = yield from self._ran(trial)
+        try:
+            second = yield from self._ran((yield from self.trial(again.id, 0)))
+        except NotFound:  # the sweep ended before its trial began
+            second = None
+        return compare(first, second, again.spec.metric.name, again, tolerance)
+
+    def _ran(self, trial: Trial) -> Op[Ran]:
+        results = yield from self.results(trial.sweep_id, trial.number)
+        return Ran(trial, results, (yield from self.environment(trial.sweep_id, trial.number)))
+
     # tokens
 
     def create_token(self, owner: str, scope: str) -> Op[NewToken]:
@@ -249,6 +282,23 @@ class Service:
         token_id = "_".join(token_id.split("_")[:2])  # of a whole token its id alone: paths are logged
         reply = yield from self._exchange.call(Request("DELETE", f"/v1/tokens/{quote(token_id, safe='')}"))
         return reply.parse(Token)
+
+    # the cluster
+
+    def cluster(self) -> Op[ClusterStatus]:
+        return (yield from self._exchange.call(Request("GET", "/v1/cluster"))).parse(ClusterStatus)
+
+    def doctor(self) -> Op[CheckUp]:
+        request = Request("POST", "/v1/cluster:doctor", read_timeout_s=_DOCTOR_TIMEOUT_S)
+        return (yield from self._exchange.call(request)).parse(CheckUp)
+
+    def set_aside(self) -> Op[list[SetAside]]:
+        reply = yield from self._exchange.call(Request("GET", "/v1/cluster/set-aside"))
+        return reply.parse(_SET_ASIDE)["items"]
+
+    def take_back(self, node: str) -> Op[list[SetAside]]:
+        reply = yield from self._exchange.call(Request("DELETE", f"/v1/cluster/set-aside/{quote(node, safe='')}"))
+        return reply.parse(_SET_ASIDE)["items"]
 
     # the service
 

@@ -25,6 +25,8 @@ class Submission:
 
     spec: SweepSpec
     files: list[CodeFile] | None
+    folder: Path = Path()
+    """That of the files."""
 
 
 def prepare(source: Source, code: str | Path | None = None, name: str | None = None) -> Submission:
@@ -48,7 +50,7 @@ def prepare(source: Source, code: str | Path | None = None, name: str | None = N
         return Submission(with_code(spec, str(code)), None)
     files = code_files(folder)
     _check_trainable(spec, files, folder)
-    return Submission(spec, files)
+    return Submission(spec, files, folder)
 
 
 def with_code(spec: SweepSpec, code: str | None) -> SweepSpec:

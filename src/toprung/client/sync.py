@@ -18,8 +18,21 @@ from toprung.client.progress import WaitProgress, come_back
 from toprung.client.service import Service
 from toprung.client.submission import Source
 from toprung.client.views import SweepView, TrialView
+from toprung.cluster.records import CheckUp, ClusterStatus
 from toprung.tuning.garbage import CleanUp, Files
-from toprung.tuning.records import BestTrial, Decision, Event, Forecast, Result, Sweep, Trial, UsageReport
+from toprung.tuning.records import (
+    BestTrial,
+    Decision,
+    Event,
+    Forecast,
+    Result,
+    SetAside,
+    Sweep,
+    Trial,
+    TrialEnvironment,
+    UsageReport,
+)
+from toprung.tuning.reproduction import Reproduction
 
 
 class Client:
@@ -140,6 +153,21 @@ class Client:
         """
         return self._driver.run(self._service.revoke_token(id))
 
+    def set_aside(self) -> list[SetAside]:
+        """The nodes that get no new trials, as others failed on them."""
+        return self._driver.run(self._service.set_aside())
+
+    def take_back(self, node: str) -> list[SetAside]:
+        """Give trials again to a node that was set aside. For admins.
+
+        Args:
+            node: its host name, or Ray's id of it.
+
+        Raises:
+            NotFound: no such node is set aside.
+        """
+        return self._driver.run(self._service.take_back(node))
+
     def gc(self, *, dry_run: bool = False, older_than_s: float | None = None) -> CleanUp:
         """Remove files that nobody needs: code of no sweep, what killed runners left (docs/retention.md).
 
@@ -160,6 +188,14 @@ class Client:
             until: the first moment after it. Default: now.
         """
         return self._driver.run(self._service.usage(since, until))
+
+    def cluster(self) -> ClusterStatus:
+        """The machines, and what the sweeps that run or wait have of them."""
+        return self._driver.run(self._service.cluster())
+
+    def doctor(self) -> CheckUp:
+        """Have all machines of the cluster asked how they are. Takes seconds, a minute where one does not answer."""
+        return self._driver.run(self._service.doctor())
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the spec."""
@@ -373,6 +409,29 @@ class TrialHandle(TrialView[SyncDriver]):
     def results(self) -> list[Result]:
         """All that it has reported, by step."""
         return self._driver.run(self._service.results(self._record.sweep_id, self.number))
+
+    def environment(self) -> TrialEnvironment:
+        """With what seed its last attempt ran, and in what surroundings: packages, processor, GPU, code."""
+        return self._driver.run(self._service.environment(self._record.sweep_id, self.number))
+
+    def reproduce(
+        self, *, tolerance: float = 0.0, timeout_s: float | None = None, progress: bool | None = None
+    ) -> Reproduction:
+        """Run it again in a sweep of its own, wait for that, and compare the objective step by step.
+
+        Args:
+            tolerance: largest difference that is none, in the metric's own unit.
+            timeout_s: how long to wait; None: until it has ended.
+            progress: as for `SweepHandle.wait`.
+
+        Raises:
+            Conflict: it is not over, or has reported nothing.
+            NotFound: its code is no longer there.
+            TimeoutError: the repetition is not over; it goes on.
+        """
+        made = self._driver.run(self._service.reproduce(self._record.sweep_id, self.number))
+        again = SweepHandle(self._driver, self._service, made).wait(timeout_s, progress=progress)
+        return self._driver.run(self._service.compared(self.refresh(), again, tolerance))
 
     def logs(self, *, attempt: int | None = None, follow: bool = False) -> Iterator[str]:
         """What it printed, in chunks of text.

@@ -16,9 +16,11 @@ from toprung.tuning.records import (
     CheckpointRef,
     Failure,
     FailureKind,
+    RunEnvironment,
     SweepState,
     TrialState,
 )
+from toprung.tuning.spec import Git
 
 FAILURE = Failure(kind=FailureKind.USER_ERROR, message="ValueError: \0 no", traceback="train.py, line 3\n\0")
 
@@ -481,3 +483,24 @@ class TestPriorSweeps:
         assert [each.values for each in store.prior_sweep(sweep.id, ()).trials] == [{}]
         with pytest.raises(NotFound):
             store.prior_sweep("swp_0", (1,))
+
+
+def test_what_trials_ran_with_is_kept_once(store: Store) -> None:
+    sweep = new_sweep(store)
+    other = RunEnvironment(python="3.12.1", platform="Linux")
+    known = RunEnvironment(
+        python="3.11.7", platform="Linux", gpus=("NVIDIA H200",), packages={"torch": "2.6"}, git=Git(commit="c" * 40)
+    )
+    rows = [trial(sweep, n, seed=2**32 - n, environment=known.key) for n in (1, 2)]
+    for _ in range(2):  # what is sent again changes nothing
+        write(store, sweep, trials=[trial(sweep, 0), *rows], environments=[known])
+    write(store, sweep, trials=[trial(sweep, 2, attempt=2, seed=7, environment=other.key)], environments=[known, other])
+
+    found = [store.trial_environment(sweep.id, number) for number in range(3)]
+    assert [(one.attempt, one.seed, one.environment) for one in found] == [
+        (1, None, None),
+        (1, 2**32 - 1, known),
+        (2, 7, other),
+    ]
+    with pytest.raises(NotFound, match="no trial 9"):
+        store.trial_environment(sweep.id, 9)

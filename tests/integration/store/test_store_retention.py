@@ -13,7 +13,7 @@ from tests.integration.store.records import decision, everything, new_sweep, res
 from toprung.errors import Conflict, NotFound
 from toprung.serve.store import Store
 from toprung.serve.store.tables import metadata
-from toprung.tuning.records import Batch, CheckpointRef, Sweep, SweepState, TrialState
+from toprung.tuning.records import Batch, CheckpointRef, RunEnvironment, Sweep, SweepState, TrialState
 
 ROWS = 3
 
@@ -25,6 +25,7 @@ def ended(store: Store, num_trials: int = 4, **fields: Any) -> Sweep:
             store,
             sweep,
             trials=[trial(sweep, number)],
+            environments=[RunEnvironment(python=f"3.11.{number}", platform="Linux")],
             results=[result(number, step) for step in range(1, 4)],
             decisions=[decision(number)],
             warnings=[f"warning {number}"],

@@ -93,7 +93,7 @@ def store_of_revision(url: str, revision: str) -> str:
     return sweep_id
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0006"])
 def test_nothing_is_lost(new_url: NewUrl, revision: str) -> None:
     url = new_url()
     sweep_id = store_of_revision(url, revision)
@@ -101,6 +101,7 @@ def test_nothing_is_lost(new_url: NewUrl, revision: str) -> None:
     sweep, trial = store.get_sweep("digits"), store.get_trial(sweep_id, 0)
     assert (sweep.id, sweep.state, sweep.revision, sweep.num_results) == (sweep_id, SweepState.SUCCEEDED, 1, 1)
     assert (trial.state, trial.value, trial.num_failures, trial.stop_requested) == (TrialState.COMPLETED, 0.5, 0, False)
+    assert trial.ladder_step == 0
     assert [result.metrics for result in store.list_results(sweep_id, 0)] == [{"val_loss": 0.5}]
     assert len(store.list_decisions(sweep_id).items) == len(store.events_after(0)) == 1
     assert store.edits.extend(sweep_id, {"trials": 60}).state is SweepState.QUEUED

@@ -1,24 +1,21 @@
-"""What TensorBoard and W&B are told, read back from their files; and what happens when they fail."""
+"""What TensorBoard is told, read back from its files; and what happens when a tracking system fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tests.integration.store.records import new_sweep, result, trial, write
-from tests.integration.tracking.wandb_file import Run, read_run
+from tests.integration.tracking.told import told, warnings
 
 from toprung.serve.store import Store
 from toprung.serve.tracking.sink import Sink
 from toprung.serve.tracking.tracker import Tracker
 from toprung.tuning.records import Failure, FailureKind, Result, Sweep, SweepState, Trial, TrialState
-
-CANARY = "c0ffee" + "0" * 34
 
 
 @pytest.fixture
@@ -28,31 +25,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def told(store: Store, **tracking: Any) -> Sweep:
-    """A sweep that ended: trial 0 completed after two steps, trial 1 failed after one."""
-    sweep = new_sweep(store, name="digits", tracking={"tensorboard": False, **tracking})
-    write(store, sweep, trials=[trial(sweep, 0), trial(sweep, 1)])
-    write(store, sweep, results=[result(0, 1, val_loss=0.5, accuracy=0.8), result(1, 1, val_loss=0.9, accuracy=0.1)])
-    failure = Failure(kind=FailureKind.USER_ERROR, message="ValueError: no")
-    write(
-        store,
-        sweep,
-        results=[result(0, 2, val_loss=0.25, accuracy=0.9)],
-        trials=[
-            trial(sweep, 0, state=TrialState.COMPLETED, step=2, value=0.25, best_step=2, reason="reached max_t"),
-            trial(sweep, 1, state=TrialState.FAILED, step=1, value=0.9, best_step=1, failure=failure),
-        ],
-    )
-    return store.set_sweep_state(sweep.id, SweepState.SUCCEEDED)
-
-
 def drained(tracker: Tracker) -> None:
     tracker.drain(60)
     tracker.close()
-
-
-def warnings(store: Store, sweep: Sweep) -> list[str]:
-    return [str(e.data["message"]) for e in store.events_after(0, sweep_id=sweep.id) if e.type == "warning"]
 
 
 def accumulator(home: Path, number: int) -> EventAccumulator:
@@ -98,57 +73,35 @@ class TestTensorBoard:
         assert [s.step for s in read.Scalars("val_loss")] == [1, 2]
         assert [s.value for s in read.Scalars("final/val_loss")] == [0.5]
 
+    def test_a_tracker_killed_before_it_has_moved_on_writes_nothing_twice(self, store: Store, tmp_path: Path) -> None:
+        sweep = told(store, tensorboard=True)
+        for _ in range(2):
+            drained(Tracker(store, tmp_path))
+            store.set_cursor(f"tracker/{sweep.id}", 0)  # as it is before the first round's end
 
-class TestWandb:
-    @pytest.fixture
-    def runs(self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
-        monkeypatch.setenv("WANDB_API_KEY", CANARY)
-        sweep = told(store, wandb={"project": "demo", "tags": ["a", "b"]})
+        for number, steps in ((0, [1, 2]), (1, [1])):
+            (path,) = (tmp_path / "tensorboard").glob(f"digits-*/{number:05d}/*")
+            tags = [(v.tag, e.step) for e in EventFileLoader(str(path)).Load() for v in e.summary.value]
+            assert [step for tag, step in tags if tag == "val_loss"] == steps
+            assert len(tags) == len(set(tags)), "hparams, texts and the final value too"
+
+    def test_the_configuration_and_a_failure_as_text(self, store: Store, tmp_path: Path) -> None:
+        sweep = new_sweep(store, name="digits")
+        failure = Failure(kind=FailureKind.USER_ERROR, message="ValueError: no", traceback="File train.py, line 3")
+        write(store, sweep, trials=[trial(sweep, 0, state=TrialState.FAILED, failure=failure)])
+        store.set_sweep_state(sweep.id, SweepState.SUCCEEDED)
         drained(Tracker(store, tmp_path))
-        assert warnings(store, sweep) == []
-        runs = [read_run(path) for path in (tmp_path / "wandb").rglob("*.wandb")]
-        assert len(runs) == 2
-        return {run.name: run for run in runs}
 
-    def test_one_run_per_trial(self, runs: dict[str, Run]) -> None:
-        run = runs["digits-0"]
-        assert runs.keys() == {"digits-0", "digits-1"}
-        assert run.group.startswith("digits-")
-        assert run.group == runs["digits-1"].group
-        assert run.tags == ["a", "b"]
-        assert (run.config["lr"], run.config["epochs"]) == (0.01, 27)
-
-    def test_metrics_by_step(self, runs: dict[str, Run]) -> None:
-        history = [(row["_step"], row["val_loss"], row["accuracy"]) for row in runs["digits-0"].history]
-        assert history == [(1, 0.5, 0.8), (2, 0.25, 0.9)]
-
-    def test_the_final_state(self, runs: dict[str, Run]) -> None:
-        summary = runs["digits-0"].summary
-        assert (summary["state"], summary["best_value"], summary["best_step"]) == ("completed", 0.25, 2)
-        assert (runs["digits-0"].exit_code, runs["digits-1"].exit_code) == (0, 1)
-        assert runs["digits-1"].summary["reason"] == "ValueError: no"
-
-    def test_the_key_is_nowhere(self, runs: dict[str, Run], tmp_path: Path) -> None:
-        files = [path for path in tmp_path.rglob("*") if path.is_file()]
-        assert runs
-        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
-
-    def test_disabled_writes_nothing(self, store: Store, tmp_path: Path) -> None:
-        told(store, wandb={"project": "demo", "mode": "disabled"})
-        drained(Tracker(store, tmp_path))
-        assert [*tmp_path.rglob("*.wandb")] == []
-
-    def test_online_without_a_key_is_told_once(
-        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.delenv("WANDB_API_KEY", raising=False)
-        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-        wandb.teardown()  # it keeps the credentials of earlier tests
-        sweep = told(store, tensorboard=True, wandb={"project": "demo", "mode": "online"})
-        drained(Tracker(store, tmp_path))
-        (warning,) = warnings(store, sweep)
-        assert "WANDB_API_KEY" in warning
-        assert accumulator(tmp_path, 0).Scalars("val_loss"), "the other one goes on"
+        read = accumulator(tmp_path, 0)  # though it has no result
+        said = {tag: read.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in ("config", "failure")}
+        assert said["config"] == "    lr: 0.01\n    epochs: 27\n"
+        assert said["failure"].splitlines() == [
+            "**user_error**",
+            "",
+            "    ValueError: no",
+            "",
+            "    File train.py, line 3",
+        ]
 
 
 class Failing:
@@ -170,6 +123,9 @@ class Failing:
     def finish(self, trial: Trial) -> None:
         self._maybe("finish")
 
+    def end(self, sweep: Sweep, trials: Iterable[Trial]) -> None:
+        self._maybe("end")
+
     def flush(self) -> None:
         self._maybe("flush")
 
@@ -177,7 +133,7 @@ class Failing:
         self._maybe("close")
 
 
-@pytest.mark.parametrize("call", ["make", "start", "write", "finish", "flush", "close"])
+@pytest.mark.parametrize("call", ["make", "start", "write", "finish", "end", "flush", "close"])
 def test_a_failure_is_told_once_and_ends_there(store: Store, tmp_path: Path, call: str) -> None:
     def make() -> Sink:
         if call == "make":
@@ -207,6 +163,8 @@ class Noting:
 
     def finish(self, trial: Trial) -> None:
         self._told.append(f"{self._name} finishes {trial.number}")
+
+    def end(self, sweep: Sweep, trials: Iterable[Trial]) -> None: ...
 
     def flush(self) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -46,3 +47,12 @@ def own_loop(config: dict[str, Any]) -> None:
             loss = memory_safe(step, batch, model)
             optimizer.step()
         report({"train_loss": loss})
+
+
+class Dying(Tight):
+    """Its process ends in the second step, if `config["dies"]`."""
+
+    def step(self) -> dict[str, Any]:
+        if self.config["dies"] and self.iteration:
+            os._exit(1)
+        return super().step()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
+import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import ray
+from pyarrow import fs
 from ray import tune
 
 
@@ -104,6 +110,43 @@ def learns_slowly(config: dict[str, Any]) -> None:
             (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
             loss = 1.0 / (step * (1 + config["x"]))
             tune.report({"loss": loss}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def dies_while_saving(config: dict[str, Any]) -> None:
+    """Its first attempt is killed in the middle of its third checkpoint, when a part of it is in the storage."""
+    start, checkpoint, storage = 0, tune.get_checkpoint(), tune.get_context().get_storage()
+    filesystem, folder = storage.storage_filesystem, storage.trial_fs_path
+    if checkpoint is not None:
+        with checkpoint.as_directory() as saved:
+            start = json.loads((Path(saved) / "state.json").read_text())["step"]
+    print(f"from step {start}, with {len(_parts(filesystem, folder))} parts there")
+    for step in range(start + 1, 5):
+        with tempfile.TemporaryDirectory() as local:
+            (Path(local) / "state.json").write_text(json.dumps({"step": step}))
+            if step == 3 and start == 0:
+                _take_long_to_copy(filesystem, Path(local))
+                threading.Thread(target=_die_when_some_is_there, args=(filesystem, folder), daemon=True).start()
+            tune.report({"loss": 1.0 / step}, checkpoint=tune.Checkpoint.from_directory(local))
+
+
+def _take_long_to_copy(filesystem: Any, local: Path) -> None:
+    if filesystem.type_name == "local":
+        with (local / "part-0").open("wb") as file:
+            file.truncate(4 << 30)  # with holes: no room is taken here, and there not before it is copied
+    else:
+        for number in range(60):
+            (local / f"part-{number}").write_bytes(b"x" * 1000)
+
+
+def _die_when_some_is_there(filesystem: Any, folder: str) -> None:
+    while not _parts(filesystem, folder):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _parts(filesystem: Any, folder: str) -> list[str]:
+    found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
+    return [info.path for info in found if info.is_file and "part-" in info.base_name and info.size]
 
 
 def learns(config: dict[str, Any]) -> None:
@@ -233,7 +276,7 @@ def too_large_for_a_gpu(config: dict[str, Any]) -> None:
         held.append(torch.zeros(2**33, dtype=torch.uint8, device="cuda"))
 
 
-def holds_on(config: dict[str, Any]) -> None:
+def holds_on(config: dict[str, Any], **metrics: Any) -> None:
     """Trains until the file that the environment names is there; a step and a checkpoint each tenth of a second."""
     start, checkpoint = 0, tune.get_checkpoint()
     if checkpoint is not None:
@@ -242,10 +285,18 @@ def holds_on(config: dict[str, Any]) -> None:
     for step in itertools.count(start + 1):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "state.json").write_text(json.dumps({"step": step}))
-            tune.report({"loss": 1.0 / step}, checkpoint=tune.Checkpoint.from_directory(folder))
+            tune.report({"loss": 1.0 / step, **metrics}, checkpoint=tune.Checkpoint.from_directory(folder))
         if Path(config["until"]).exists():
             return
         time.sleep(0.1)
+
+
+def fails_on_sick_nodes(config: dict[str, Any]) -> None:
+    """As `holds_on`, but fails on the nodes whose ids are names of files in a folder."""
+    node = ray.get_runtime_context().get_node_id()
+    if (Path(config["sick"]) / node).exists():
+        raise RuntimeError("the GPU has fallen off the bus")
+    holds_on(config, node=node)
 
 
 def looks_for_a_token(config: dict[str, Any]) -> None:
@@ -301,3 +352,68 @@ def slow_to_leave(config: dict[str, Any]) -> None:
             time.sleep(0.05)
     finally:
         time.sleep(4)
+
+
+def needs_more(config: dict[str, Any]) -> None:
+    """Memory runs out at step 2 where it has less than it needs of `config["of"]`; it goes on from its checkpoint."""
+    has = tune.get_context().get_trial_resources().required_resources.get(config["of"], 0.0)
+    checkpoint, start = tune.get_checkpoint(), 0
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = int((Path(folder) / "step").read_text())
+    for step in range(start + 1, 4):
+        if step > 1 and has < config["needs"]:
+            run_out(config["of"])
+        while step > 2 and not Path(config["gate"]).exists():
+            time.sleep(0.05)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "step").write_text(str(step))
+            loss = config["needs"] + 1 / step
+            tune.report({"loss": loss, "has": has}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def run_out(of: str) -> None:
+    if of == "GPU":  # one that is full can't be had here
+        import torch  # noqa: PLC0415
+
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 39 MiB free.")
+    bytes(2**62)
+
+
+class StumblesAtTheStart(Plain):
+    """Fails in `setup` of its first attempt, in the way that its config says."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup(config)
+        tried = Path(config["folder"]) / self.trial_id
+        if config["how"] == "not" or tried.exists():
+            return
+        tried.touch()
+        print("about to fail")
+        if config["how"] == "dies":
+            os._exit(7)
+        try:
+            raise KeyError("hidden")
+        except KeyError as error:
+            raise ValueError("the layer expects 576 inputs and gets 512") from error
+
+
+def small_group(config: dict[str, Any]) -> None:
+    """The first trial moves its worker into a control group, the next one there takes more memory than that has."""
+    if config["how"] == "enters":
+        (Path(config["group"]) / "cgroup.procs").write_text(str(os.getpid()))
+    else:
+        print(len(b"x" * (400 * 1024**2)))
+    tune.report({"loss": 1.0})
+
+
+def draws(config: dict[str, Any]) -> None:
+    """The same each time that it begins with the same seed."""
+    for _ in range(3):
+        tune.report({"loss": config["x"] + random.random() + float(np.random.rand()), "at": time.time()})
+
+
+def tells_the_time(config: dict[str, Any]) -> None:
+    """Another one each time that it is run, but for the first step."""
+    tune.report({"loss": config["x"]})
+    tune.report({"loss": time.time()})

@@ -14,6 +14,7 @@ from tests.unit.cli.cli_served import Served, seeded
 
 from toprung.serve.home import Home
 from toprung.serve.http.app import create_app
+from toprung.serve.http.context import Cluster
 from toprung.serve.store import Store
 
 
@@ -28,10 +29,12 @@ def no_other_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @contextmanager
-def serving(path: Path, monkeypatch: pytest.MonkeyPatch, *, auth: bool) -> Iterator[Served]:
+def serving(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, auth: bool, cluster: Cluster | None = None
+) -> Iterator[Served]:
     home = Home.at(path)
     store = Store(home.store_url)
-    app = create_app(store, home.path, auth=auth)
+    app = create_app(store, home.path, auth=auth, cluster=cluster)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()

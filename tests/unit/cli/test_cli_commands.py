@@ -207,6 +207,24 @@ def test_download(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert run("download", "digits-cnn", "1").code == 4
 
 
+def test_where_tensorboard_is(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{served.url}/tensorboard/{served.done.id}/"
+    opened: list[str] = []
+
+    def no_browser(page: str) -> bool:  # a real one would open on the developer's screen
+        opened.append(page)
+        return False
+
+    monkeypatch.setattr("webbrowser.open", no_browser)
+
+    assert run("tensorboard", "digits-cnn").out == f"{url}\n"
+    assert opened == []
+    done = run("tensorboard", "digits-cnn", "--open", "--json")
+    assert (done.json, opened) == ({"url": url}, [url])
+    assert "No browser" in done.err
+    assert run("tensorboard", "nope").code == 4
+
+
 def test_what_is_not_there(served: Served) -> None:
     for args in (["show", "nope"], ["show", "digits-cnn", "99"], ["logs", "digits-cnn", "99"], ["cancel", "nope"]):
         done = run(*args)

@@ -21,7 +21,7 @@ COMMANDS = {
     "validate": {"SPEC"},
     "schema": set(),
     "simulate": {"SPEC", "--workers", "--curve", "--step-s", "--resume-s", "--max-steps", "--seeds"},
-    "up": {"--port", "--host", "--auth", "--address", "--num-cpus", "--num-gpus"},
+    "up": {"--port", "--host", "--auth", "--address", "--num-cpus", "--num-gpus", "--foreground", "COMMAND"},
     "down": set(),
     "status": set(),
     "version": set(),
@@ -33,6 +33,7 @@ COMMANDS = {
     "watch": {"SWEEP"},
     "list": {"--state", "--owner", "--limit"},
     "show": {"SWEEP", "TRIAL"},
+    "tensorboard": {"SWEEP", "--open"},
     "pause": {"SWEEP"},
     "resume": {"SWEEP"},
     "cancel": {"SWEEP"},
@@ -49,8 +50,16 @@ COMMANDS = {
     "best": {"SWEEP", "-k", "--yaml"},
     "logs": {"SWEEP", "TRIAL", "--follow", "-f", "--attempt"},
     "download": {"SWEEP", "TRIAL", "--output", "-o"},
+    "reproduce": {"SWEEP", "TRIAL", "--tolerance"},
     "delete": {"SWEEP", "--yes", "-y"},
     "gc": {"--dry-run", "--older-than"},
+    "cluster check": {"FILE"},
+    "cluster take-back": {"NODE"},
+    "cluster watch-notice": set(),
+    "cluster plan": {"FILE", "--sweep", "--trials", "--cpu", "--gpu", "--accelerator-type"},
+    "cluster status": set(),
+    "cluster doctor": set(),
+    "wandb sync": {"SWEEP", "--dry-run"},
 }
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from toprung.client.ignore import IgnoreRules
@@ -113,6 +113,8 @@ RULE = st.text("ab*?/!", min_size=1, max_size=6).filter(lambda rule: not re.sear
 
 
 @given(rules=st.lists(RULE, max_size=4))
+@example(rules=["***/?"])
+@example(rules=["a/***"])
 @settings(max_examples=30, deadline=None)
 def test_ignore_syntax_is_that_of_git(repository: Path, rules: list[str]) -> None:
     (repository / ".gitignore").write_text("\n".join(rules))

@@ -16,12 +16,17 @@ from toprung.client import AsyncClient, AsyncSweepHandle, AsyncTrialHandle, Clie
 from toprung.client.ignore import ALWAYS_IGNORED
 
 NAMES = {
-    Client: "close create_token events gc revoke_token schema submit sweep sweeps tokens url usage validate version",
+    Client: (
+        "close cluster create_token doctor events gc revoke_token schema set_aside submit sweep sweeps take_back "
+        "tokens url usage validate version"
+    ),
     SweepHandle: (
         "best best_trials cancel clone decisions delete edit enqueue events extend files id name pause record refresh "
         "resume retry state trial trials wait"
     ),
-    TrialHandle: "config download_checkpoint logs number params record refresh results state stop value",
+    TrialHandle: (
+        "config download_checkpoint environment logs number params record refresh reproduce results state stop value"
+    ),
 }
 TWINS = [(Client, AsyncClient), (SweepHandle, AsyncSweepHandle), (TrialHandle, AsyncTrialHandle)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -13,16 +14,19 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from botocore.client import BaseClient
 from moto import mock_aws
 from ray.autoscaler._private import commands
 from ray.autoscaler._private.aws import node_provider
 from ray.autoscaler._private.providers import _get_node_provider
 
-from toprung.cluster.validate import main, validate
+from toprung.cluster.check import check
+from toprung.cluster.validate import read, validate
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "cluster.yaml"
 REGION = "us-west-2"
+ACCOUNT = "123456789012"  # moto's
 WORKERS = ("gpu1-spot", "gpu1-on-demand", "gpu4-spot", "gpu4-on-demand")
 
 Config = dict[str, Any]
@@ -42,20 +46,43 @@ def config() -> Config:
     return filled(dict.fromkeys(names, "filled"))
 
 
-list_ec2_instances = functools.cache(node_provider.list_ec2_instances)
-"""moto takes seconds to read its catalogue of instance types, and Ray asks each time: once is enough here."""
+@functools.cache
+def list_ec2_instances(region: str, aws_credentials: None = None) -> list[Config]:
+    """As Ray's own, but of our types alone, and once: moto takes a minute of a busy machine to spell its catalogue."""
+    kinds = {node_type["node_config"]["InstanceType"] for node_type in filled({})["available_node_types"].values()}
+    found = boto3.client("ec2", region_name=region).describe_instance_types(InstanceTypes=sorted(kinds))
+    types: list[Config] = found["InstanceTypes"]
+    return types
+
+
+Calls = list[tuple[str, Config]]
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
+def calls(account: Config, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What AWS is asked from now on: (action as a policy names it, parameters)."""
+    asked: Calls = []
+    ask = BaseClient._make_api_call
+
+    def noted(client: BaseClient, operation: str, parameters: Config) -> Any:
+        asked.append((f"{client.meta.service_model.service_name}:{operation}", copy.deepcopy(parameters)))
+        return ask(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    return asked
+
+
+@pytest.fixture(scope="class")
+def account() -> Iterator[Config]:
     """The file, filled in for an account of moto's: nothing leaves the machine."""
-    monkeypatch.setattr(node_provider, "list_ec2_instances", list_ec2_instances)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    with mock_aws():
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setattr(node_provider, "list_ec2_instances", list_ec2_instances)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("RAY_UP_enable_autoscaler_v2", "1")
+        patch.delenv("AWS_PROFILE", raising=False)
         ec2 = boto3.client("ec2")
         ec2.create_key_pair(KeyName="toprung")
         vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
@@ -68,35 +95,36 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
             boto3.client("iam").create_instance_profile(InstanceProfileName=name)
         yield filled(
             {
-                "ami": ec2.describe_images()["Images"][0]["ImageId"],
-                "account": "123456789012",
+                "ami": "ami-0123456789abcdef0",
+                "account": ACCOUNT,
                 "private-subnet-a": subnets[0]["Subnet"]["SubnetId"],
                 "private-subnet-b": subnets[1]["Subnet"]["SubnetId"],
                 "security-group": group,
-                "file-system": "fs-0123456789abcdef0",
+                "bucket": "toprung-of-a-team",
             }
         )
 
 
 def problems(config: Config, tmp_path: Path) -> dict[str, str]:
+    """By Ray's own validation, read from a file as a user's is."""
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return {problem.pointer: f"{problem.message}; {problem.hint}" for problem in validate(path)}
+    return {finding.place: f"{finding.message}; {finding.remedy}" for finding in validate(read(path)[0])}
 
 
 class TestShippedFile:
     def test_only_its_placeholders_are_missing_and_each_is_explained(self) -> None:
-        found = validate(FILE)
+        found = [finding for finding in check(FILE) if finding.code not in ("missing_file", "readable_secret")]
 
-        names = {problem.message.split()[0] for problem in found}
-        assert {problem.code for problem in found} == {"placeholder"}
+        names = {finding.message.split()[0] for finding in found}
+        assert {finding.code for finding in found} == {"placeholder"}
         assert names == {
             "<ami>",
             "<account>",
             "<private-subnet-a>",
             "<private-subnet-b>",
             "<security-group>",
-            "<file-system>",
+            "<bucket>",
         }
         head = FILE.read_text(encoding="utf-8").split("\ncluster_name:")[0]
         assert all(name in head for name in names)
@@ -179,68 +207,91 @@ class TestRefused:
         path = tmp_path / "cluster.yaml"
         path.write_text("a: [1\nb: 2\n", encoding="utf-8")
 
-        (problem,) = validate(path)
+        (finding,) = check(path)
 
-        assert (problem.code, problem.line) == ("yaml", 2)
+        assert (finding.code, finding.place) == ("yaml", "line 2, column 2")
 
     @pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])
     def test_what_is_not_a_mapping(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "cluster.yaml"
         path.write_text(text, encoding="utf-8")
 
-        (problem,) = validate(path)
+        (finding,) = check(path)
 
-        assert "is not of type 'object'" in problem.message
-
-
-class TestCommand:
-    def test_prints_the_problems(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.setattr("sys.argv", ["validate", str(FILE)])
-
-        assert main() == 2
-        assert "/initialization_commands/2: <file-system> is not filled in\n" in capsys.readouterr().out
-
-    def test_says_that_a_file_is_fine(
-        self, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        path = tmp_path / "mine.yaml"
-        path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        monkeypatch.setattr("sys.argv", ["validate", str(path)])
-
-        assert main() == 0
-        assert capsys.readouterr().out == f"{path} is fine\n"
-
-    def test_a_missing_file_is_one_line(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        monkeypatch.setattr("sys.argv", ["validate", str(tmp_path / "none.yaml")])
-
-        assert main() == 2
-        assert capsys.readouterr().err == f"{tmp_path / 'none.yaml'}: No such file or directory\n"
+        assert "is not of type 'object'" in finding.message
 
 
 @pytest.mark.slow
 class TestOnAws:
     """`ray up`'s whole way to EC2."""
 
-    def test_bootstraps_and_each_type_launches(self, account: Config) -> None:
-        stated = {name: dict(account["available_node_types"][name]["resources"]) for name in WORKERS}
+    def test_what_is_stated_of_the_machines_is_what_ec2_knows(self, account: Config) -> None:
+        unstated = copy.deepcopy(account)
+        stated = {name: account["available_node_types"][name]["resources"] for name in WORKERS}
         for name in WORKERS:  # so that Ray looks them up
-            account["available_node_types"][name]["resources"] = {}
+            unstated["available_node_types"][name]["resources"] = {}
 
-        config = commands._bootstrap_config(copy.deepcopy(account), no_config_cache=True)
+        config = commands._bootstrap_config(unstated, no_config_cache=True)
 
-        types = config["available_node_types"]
         for name in WORKERS:
-            looked_up = types[name]["resources"]
+            looked_up = config["available_node_types"][name]["resources"]
             assert stated[name] == {key: looked_up[key] for key in looked_up if key != "memory"}
-        assert launched(config) == {
-            "head": ("m6i.2xlarge", "on-demand"),
-            "gpu1-spot": ("g5.2xlarge", "spot"),
-            "gpu1-on-demand": ("g5.2xlarge", "on-demand"),
-            "gpu4-spot": ("g5.12xlarge", "spot"),
-            "gpu4-on-demand": ("g5.12xlarge", "on-demand"),
+
+    def test_ray_up_starts_the_head_and_its_autoscaler_the_workers(
+        self, account: Config, calls: Calls, tmp_path: Path
+    ) -> None:
+        """By the calls that EC2 gets; the shells of the machines alone are stand-ins."""
+        config = commands._bootstrap_config(with_files(account, tmp_path), no_config_cache=True)
+        shells = Shells()
+        commands.get_or_create_head_node(
+            config, "cluster.yaml", no_restart=False, restart_only=False, yes=True, override_cluster_name=None,
+            _runner=shells,
+        )  # fmt: skip
+        (head,) = (parameters for action, parameters in calls if action == "ec2:RunInstances")
+        calls.clear()
+        workers = started_by_the_head(config, calls)
+
+        machine = {
+            "ImageId": "ami-0123456789abcdef0",
+            "KeyName": "toprung",
+            "SubnetId": account["available_node_types"]["head"]["node_config"]["SubnetIds"][0],
+            "SecurityGroupIds": account["available_node_types"]["head"]["node_config"]["SecurityGroupIds"],
+            "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
+            "MinCount": 1,
         }
+        spot = {
+            "InstanceMarketOptions": {
+                "MarketType": "spot",
+                "SpotOptions": {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"},
+            }
+        }
+        assert without_tags(head) == machine | profile("head") | disk(100, kept=True) | {
+            "InstanceType": "m6i.2xlarge",
+            "MaxCount": 1,
+        }
+        worker = machine | profile("worker") | disk(200, kept=False) | {"MaxCount": 3}
+        assert {name: without_tags(asked) for name, asked in workers.items()} == {
+            "gpu1-spot": worker | spot | {"InstanceType": "g5.2xlarge"},
+            "gpu1-on-demand": worker | {"InstanceType": "g5.2xlarge"},
+            "gpu4-spot": worker | spot | {"InstanceType": "g5.12xlarge"},
+            "gpu4-on-demand": worker | {"InstanceType": "g5.12xlarge"},
+        }
+        for name, asked in {"head": head, **workers}.items():
+            kind = "head" if name == "head" else "worker"
+            known = {"ray-cluster-name": "toprung", "ray-node-type": kind, "ray-user-node-type": name}
+            assert tags(asked).items() >= (known | {"project": "toprung"}).items()
+        run = next(command for command in shells.commands if "docker run" in command)
+        assert "-v /var/lib/toprung:/var/lib/toprung" in run
+        assert "-v /var/lib/ray-gcs:/var/lib/ray-gcs" in run
+        assert re.search(r"toprung up -- ray start --head .*/home/ray/ray_bootstrap_config.yaml", shells.commands[-1])
+
+    def test_the_policy_in_the_docs_allows_what_the_head_does_and_no_more(self, account: Config, calls: Calls) -> None:
+        config = commands._bootstrap_config(copy.deepcopy(account), no_config_cache=True)
+        calls.clear()
+        started_by_the_head(config, calls)
+
+        allowed = {action for statement in policy("toprung-head") for action in statement["Action"]}
+        assert {action for action in allowed if action.startswith("ec2:")} == {action for action, _ in calls}
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -257,16 +308,77 @@ class TestOnAws:
             commands._bootstrap_config(broken, no_config_cache=True)
 
 
-def launched(config: Config) -> dict[str, tuple[str, str]]:
-    """Starts one machine of each type through Ray's node provider; what EC2 then has, by type."""
+def profile(kind: str) -> Config:
+    return {"IamInstanceProfile": {"Arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/toprung-{kind}"}}
+
+
+def disk(size_gb: int, *, kept: bool) -> Config:
+    ebs = {"VolumeSize": size_gb, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": not kept}
+    return {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": ebs}]}
+
+
+def tags(asked: Config) -> dict[str, str]:
+    (instance,) = asked["TagSpecifications"]
+    assert instance["ResourceType"] == "instance"
+    return {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+
+
+def without_tags(asked: Config) -> Config:
+    return {key: value for key, value in asked.items() if key != "TagSpecifications"}
+
+
+def policy(name: str) -> list[Config]:
+    """The statements of an IAM policy of docs/cluster.md."""
+    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"`{name}`[^\n]*\n+```json\n(.*?)```", text, re.DOTALL)
+    statements: list[Config] = json.loads(block)["Statement"]
+    return statements
+
+
+def with_files(account: Config, folder: Path) -> Config:
+    """The file with a key and a token that are on this machine."""
+    for name in ("key.pem", "auth_token"):
+        (folder / name).write_text("-")
+        (folder / name).chmod(0o600)
+    config = copy.deepcopy(account)
+    config["auth"]["ssh_private_key"] = str(folder / "key.pem")
+    config["file_mounts"] = {"/home/ray/.ray/auth_token": str(folder / "auth_token")}
+    return config
+
+
+class Shells:
+    """In the place of ssh, rsync and the machines behind them, of which moto has none; answers as docker would."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+
+    def check_call(self, command: list[str], *_: object, **__: object) -> int:
+        self.commands.append(" ".join(command))
+        return 0
+
+    def call(self, command: list[str], *_: object, **__: object) -> int:
+        return self.check_call(command)
+
+    def check_output(self, command: list[str], *_: object, **__: object) -> bytes:
+        self.check_call(command)
+        answers = {
+            "command -v docker": b"/usr/bin/docker",
+            "Config.Env": b'["HOME=/home/ray"]',
+            "printenv HOME": b"/home/ray",
+            "/proc/meminfo": b"MemAvailable: 16000000 kB",
+        }
+        return next((said for words, said in answers.items() if words in self.commands[-1]), b"")
+
+
+def started_by_the_head(config: Config, calls: Calls) -> dict[str, Config]:
+    """Three machines of each type by all that Ray's autoscaler calls; how they were asked for, by type."""
     provider = _get_node_provider(config["provider"], config["cluster_name"])
-    for name, node_type in config["available_node_types"].items():
-        kind = "head" if name == config["head_node_type"] else "worker"
-        tags = {"ray-node-type": kind, "ray-user-node-type": name, "ray-node-name": name, "ray-launch-config": "x"}
-        provider.create_node(node_type["node_config"], tags, 1)
-    found = {}
-    for reservation in boto3.client("ec2").describe_instances()["Reservations"]:
-        for machine in reservation["Instances"]:
-            name = next(tag["Value"] for tag in machine["Tags"] if tag["Key"] == "ray-user-node-type")
-            found[name] = (machine["InstanceType"], machine.get("InstanceLifecycle", "on-demand"))
-    return found
+    for name in WORKERS:
+        tags = {"ray-node-type": "worker", "ray-user-node-type": name, "ray-launch-config": "x"}
+        provider.create_node(config["available_node_types"][name]["node_config"], tags, 3)
+    nodes = provider.non_terminated_nodes({"ray-node-type": "worker"})
+    for node in nodes:
+        provider.set_node_tags(node, {"ray-node-status": "up-to-date"})
+    provider.terminate_nodes(nodes)
+    found = [parameters for action, parameters in calls if action == "ec2:RunInstances"]
+    return dict(zip(WORKERS, found, strict=True))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import ray
 
 from toprung.serve import allotment
 from toprung.serve.allotment import Allotment
 from toprung.serve.settings import Settings
 from toprung.tuning.records import Sweep, SweepState, TrialState, utc_now
+from toprung.tuning.run.nodes import Node
 from toprung.tuning.spec import spec_from
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> list[Node]:
     """One node of 16 CPUs; the list may change."""
-    nodes: list[dict[str, Any]] = [{"Alive": True, "Resources": {"CPU": 16.0}}]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    nodes = [Node("a", "a", {"CPU": 16.0})]
+    monkeypatch.setattr(allotment, "usable", lambda: list(nodes))
     monkeypatch.setattr(allotment, "_NODES_TTL_S", -1.0)
     return nodes
 
@@ -64,11 +64,11 @@ def test_the_others_keep_their_places_until_a_sweep_can_use_them() -> None:
     assert shares_of(found, sweep("late", 1, **late), sweep("a", 8), sweep("b", 8)) == [8, 4, 4]
 
 
-def test_what_a_node_takes_along_is_nobodys(cluster: list[dict[str, Any]]) -> None:
+def test_what_a_node_takes_along_is_nobodys(cluster: list[Node]) -> None:
     found = Allotment(Settings())
-    cluster.append({"Alive": True, "Resources": {"CPU": 8.0}})
+    cluster.append(Node("b", "b", {"CPU": 8.0}))
     assert shares_of(found, sweep("a", 12), sweep("b", 12)) == [12, 12]
-    cluster[1]["Alive"] = False
+    cluster.pop()
     assert shares_of(found, sweep("late"), sweep("a", 12), sweep("b", 12)) == [6, 8, 7]
 
 
@@ -82,3 +82,13 @@ def test_trials_that_wait_at_rungs_are_no_demand() -> None:
     promoted = tail.model_copy(update={"trials": {**waiting, TrialState.PAUSED: 89, TrialState.PENDING: 1}})
     shares_of(found, promoted, sweep("a", 14))
     assert found.must_make_room(sweep("a", 14))
+
+
+def test_labels_place_trials(cluster: list[Node]) -> None:
+    cluster.append(Node("b", "b", {"CPU": 4.0}, {"ray.io/market-type": "spot"}))
+    found = Allotment(Settings())
+    spot = sweep("spot", resources={"labels": {"ray.io/market-type": "spot"}})
+    assert shares_of(found, spot, sweep("any")) == [4, 16]
+    assert shares_of(found, sweep("own", resources={"labels": {"ray.io/market-type": "!spot"}})) == [16]
+    nowhere = sweep("nowhere", resources={"labels": {"ray.io/market-type": "reserved"}})
+    assert shares_of(found, nowhere, sweep("any")) == [1, 20], "one waits for such a node"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +11,8 @@ import pytest
 from tests.unit.serve.test_http import reported, submitted
 
 from toprung.serve.store import Store
-from toprung.tuning.records import Batch, SweepState, Trial, TrialState, utc_now
+from toprung.tuning.records import Batch, RunEnvironment, SweepState, Trial, TrialState, utc_now
+from toprung.tuning.run.seeds import sweep_seed, trial_seed
 
 
 async def etag_of(http: httpx.AsyncClient, sweep_id: str) -> str:
@@ -144,3 +146,62 @@ async def test_a_clone_is_another_sweep_with_changes(http: httpx.AsyncClient) ->
         headers={"Content-Type": "application/json"},
     )
     assert answer.json()["spec"]["parameters"] == {"x": {"type": "categorical", "choices": [1, 2]}}
+
+
+async def test_running_a_trial_again(http: httpx.AsyncClient, store: Store, tmp_path: Path) -> None:
+    made = await submitted(http)
+    reported(store, made["id"], [0.25, 0.75])
+    package = tmp_path / "packages" / f"{'a' * 64}.zip"
+    ran_in = RunEnvironment(python="3.11.7", platform="Linux", code=f"sha256:{package.stem}")
+    asked = Trial(
+        sweep_id=made["id"],
+        number=2,
+        state=TrialState.COMPLETED,
+        params={"x": 0.25},
+        config={"x": 0.25},
+        attempt=1,
+        step=4,
+        created_at=utc_now(),
+        retry_of=0,
+        seed=11,
+        environment=ran_in.key,
+    )
+    store.write(Batch(sweep_id=made["id"], trials=[asked], environments=[ran_in]))
+    path = f"/v1/sweeps/{made['id']}/trials"
+    found = (await http.get(f"{path}/2/environment")).json()
+    assert (found["seed"], found["environment"]["code"]) == (11, ran_in.code)
+    assert (await http.get(f"{path}/0/environment")).json()["environment"] is None
+
+    first, second = [await http.post(f"{path}/{number}:reproduce") for number in (0, 1)]
+    assert (first.status_code, second.status_code) == (201, 201), first.text
+    spec = first.json()["spec"]
+    assert (spec["search"]["points"], spec["scheduler"]["max_t"]) == ([{"x": 0.25}], 1)
+    assert spec["trial_seed"] == trial_seed(sweep_seed(None, made["id"]), 0, 1) != second.json()["spec"]["trial_seed"]
+
+    gone = await http.post(f"{path}/2:reproduce")  # a retry, with code that its sweep has no longer
+    assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
+    assert "no longer there" in gone.json()["detail"]
+    package.write_bytes(b"zip")
+    third = await http.post(f"{path}/2:reproduce")
+    assert (third.status_code, third.json()["spec"]["code"]) == (201, ran_in.code), third.text
+    assert third.json()["spec"]["trial_seed"] == spec["trial_seed"], "a retry has the seed of the first"
+    again = await http.post(f"/v1/sweeps/{third.json()['id']}/trials/0:reproduce")
+    assert again.status_code == 404, "it has no trial yet"
+
+
+async def test_running_again_what_is_not_over(http: httpx.AsyncClient, store: Store) -> None:
+    made = await submitted(http)
+    reported(store, made["id"], [0.5])
+    going = Trial(
+        sweep_id=made["id"],
+        number=1,
+        state=TrialState.RUNNING,
+        params={"x": 0.1},
+        config={"x": 0.1},
+        attempt=1,
+        step=4,
+        created_at=utc_now(),
+    )
+    store.write(Batch(sweep_id=made["id"], trials=[going]))
+    answer = await http.post(f"/v1/sweeps/{made['id']}/trials/1:reproduce")
+    assert (answer.status_code, answer.json()["code"], answer.json()["state"]) == (409, "conflict", "running")

@@ -172,6 +172,7 @@ def unknown_files(home: Home, sweep_id: str, age_s: float) -> list[Path]:
         home.logs / sweep_id,
         home.tensorboard / f"digits-{sweep_id[-6:]}",
         home.wandb_runs / f"run-20260501_123000-{sweep_id}-12",
+        home.wandb_runs / f"offline-run-20260501_123000-{sweep_id}",
     ]
     files = [put(folder / "some" / "file") for folder in folders]
     for folder in folders:

@@ -113,6 +113,26 @@ def test_one_that_no_node_can_hold_takes_nothing_and_waits() -> None:
     assert shares([claim("a")], []) == {"a": 1}
 
 
+def several(name: str, places: int, **bundle: float) -> Claim:
+    return Claim(name, tuple((bundle or {"CPU": 1.0}).items()), 100, places=places)
+
+
+def test_a_trial_has_all_its_workers_or_none() -> None:
+    assert shares([several("a", 3)], nodes(2, 2, 3)) == {"a": 2}, "its workers may be on several nodes"
+    assert shares([several("a", 4), claim("b", 1)], nodes(2, 2)) == {"a": 1, "b": 0}
+    # what there was room for of a trial that doesn't fit is given back
+    assert shares([claim("b", 1), several("a", 4), claim("c")], nodes(2, 2)) == {"b": 1, "a": 0, "c": 3}
+    assert shares([several("a", 5), claim("b")], nodes(2, 2)) == {"a": 1, "b": 4}, "one that no cluster holds waits"
+    gpus = [several("a", 2, GPU=2.0), claim("b", GPU=0.5), claim("c", GPU=1.0)]
+    assert shares(gpus, nodes(3, 3, kind="GPU")) == {"a": 1, "b": 2, "c": 1}
+
+
+def test_a_trial_counts_once_for_each_of_its_workers() -> None:
+    assert shares([several("a", 2), claim("b")], nodes(12)) == {"a": 3, "b": 6}
+    owned = [replace(several("a", 2, GPU=1.0), owner="ann")]
+    assert shares(owned, nodes(8, kind="GPU"), {"ann": Limit(gpus=5.0)}) == {"a": 2}
+
+
 def test_hundreds_of_places_are_shared_at_once() -> None:
     cluster = [{"CPU": 64.0, "GPU": 8.0}] * 64
     found = shares([claim(f"s{i}", 512, GPU=1.0, weight=1.0 + i % 2) for i in range(8)], cluster)

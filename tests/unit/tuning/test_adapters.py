@@ -9,6 +9,7 @@ from ray import cloudpickle
 from toprung.tuning.plan import compared_at
 from toprung.tuning.run.adapters import SweepSearcher
 from toprung.tuning.run.comeback import Comeback
+from toprung.tuning.run.ladder import Ladder
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.schedule import scheduler_of
 from toprung.tuning.search import Search
@@ -27,7 +28,8 @@ def searcher() -> SweepSearcher:
     spec = spec_from(SPEC)
     ledger = Ledger("a-sweep", spec)
     search = Search(spec.space, spec.metric.goal, spec.search, compared_at(spec.scheduler))
-    return SweepSearcher(ledger, search, scheduler_of(spec.scheduler, "minimize", 1), cast("Comeback", ()))
+    rule = scheduler_of(spec.scheduler, "minimize", 1)
+    return SweepSearcher(ledger, search, rule, cast("Comeback", ()), Ladder(ledger, lambda resources: None))
 
 
 def test_tune_can_pickle_the_searcher() -> None:

@@ -54,7 +54,7 @@ def take(book: Ledger) -> tuple[Batch, list[str]]:
     """A batch that there is, and the paths of what may be removed."""
     taken = book.take()
     assert taken is not None
-    return taken[0], [checkpoint.path for checkpoint in taken[1]]
+    return taken[0], [checkpoint.path for checkpoint in taken[1].obsolete]
 
 
 def test_a_batch_holds_what_changed_since_the_last() -> None:
@@ -209,6 +209,21 @@ def test_gpu_hours_count_the_share_of_a_gpu() -> None:
 
     assert book.gpu_hours == pytest.approx(0.5)
     assert book[0].gpu_hours == pytest.approx(0.5)
+
+
+def test_each_worker_of_a_trial_uses_a_gpu() -> None:
+    clock = Clock()
+    book = ledger(clock, budget={"gpu_hours": 1}, resources={"gpu": 1, "workers": 2})
+    book.open(0, {}, {}, 0)
+    book.started(0)
+    clock.now = 1790.0
+    book.check_budget()
+    assert book.stop_reason is None
+    clock.now = 1810.0
+    book.check_budget()
+    assert book.stop_reason == "the budget of 1 GPU-hours is used up"
+    report(book, 0, 1, 0.5)
+    assert book[0].gpu_hours == pytest.approx(2 * 1810 / 3600)
 
 
 def test_outcome() -> None:
@@ -450,9 +465,8 @@ class TestWhatIsAskedFor:
         for number in range(2):
             book.open(number, {}, {}, 0)
             book.started(number)
-        assert book.must_shrink
         book.made_room(1)
-        assert (book.must_shrink, book.num_live, list(book.displaced)) == (False, 1, [1])
+        assert (book.num_live, list(book.displaced)) == (1, [1])
         assert (book[1].state, book[1].reason) == (TrialState.PENDING, "made room for another sweep")
 
 

@@ -130,7 +130,7 @@ MOVES = st.lists(
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("algorithm", ["random", "tpe", "auto"])
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(moves=MOVES)
 def test_search_and_scheduler_go_on_as_if_nothing_had_happened(
     algorithm: str, scheduler: str, moves: list[tuple[str, int, float, TrialState]]

@@ -37,3 +37,17 @@ def test_what_finds_no_room_is_tried_until_there_is(monkeypatch: pytest.MonkeyPa
 def test_other_errors_are_not_waited_out() -> None:
     with pytest.raises(PermissionError):
         room.once_there_is_room(Disk(errno.EACCES), print)
+
+
+def test_a_store_that_does_not_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    told = ["When uploading part: AWS Error NETWORK_CONNECTION during UploadPart operation: curlCode: 7"]
+    said: list[str] = []
+
+    def write() -> str:
+        if told:
+            raise OSError(told.pop())  # as Arrow has it, without a number
+        return "written"
+
+    assert room.once_there_is_room(write, said.append) == "written"
+    assert said[0].startswith("the storage does not answer, waiting for it: When uploading part")

@@ -128,6 +128,11 @@ def test_seven_mistakes_are_told_at_once() -> None:
     ("changes", "pointer", "code"),
     [
         ({"budget": {}}, "/budget", "no_budget"),
+        (
+            {"tracking": {"mlflow": {"experiment": "x", "tracking_uri": "https://me:pass@mlflow.example"}}},
+            "/tracking/mlflow/tracking_uri",
+            "secret",
+        ),
         ({"parameters": {}}, "/parameters", "no_parameters"),
         ({"parameters": {"epochs": 3}}, "/parameters", "nothing_varied"),
         ({"parameters": {"a/b": {"type": "int", "low": 0, "high": 1}}}, "/parameters/a~1b", "bad_name"),
@@ -156,7 +161,19 @@ def test_seven_mistakes_are_told_at_once() -> None:
         ({"search": {"points": {"x": 0.5}}}, "/search/points", "invalid_value"),
         ({"resources": {"gpu": 1.5}}, "/resources/gpu", "fractional_gpus"),
         ({"resources": {"cpu": 0}}, "/resources/cpu", "no_resources"),
+        ({"resources": {"workers": 2, "gpu": 0.5}}, "/resources/gpu", "shared_gpu"),
+        ({"resources": {"workers": 0}}, "/resources/workers", "invalid_value"),
+        ({"resources": {"labels": {"ray.io/market-type": "in(spot"}}}, "/resources/labels", "label"),
+        ({"resources": {"labels": {"a b": "x"}}}, "/resources/labels", "label"),
+        ({"resources": {"labels": {"spot": True}}}, "/resources/labels/spot", "invalid_value"),
         ({"resources": {"gpus": 1}}, "/resources/gpus", "unknown_field"),
+        ({"resources": {"ladder": [{"gpu": 1}, {"gpu": 1.5}]}}, "/resources/ladder/1/gpu", "fractional_gpus"),
+        ({"resources": {"cpu": 0, "gpu": 1, "ladder": [{"gpu": 0}]}}, "/resources/ladder/0/cpu", "no_resources"),
+        ({"resources": {"gpu": 1, "ladder": [{"gpu": 2}, {"gpu": 2.0}]}}, "/resources/ladder/1", "unchanged_step"),
+        ({"resources": {"ladder": [{}]}}, "/resources/ladder/0", "unchanged_step"),
+        ({"resources": {"ladder": [{"gpus": 1}]}}, "/resources/ladder/0/gpus", "unknown_field"),
+        ({"resources": {"ladder": [{"memory_gb": 0}]}}, "/resources/ladder/0/memory_gb", "invalid_value"),
+        ({"resources": {"ladder": {"gpu": 1}}}, "/resources/ladder", "invalid_value"),
     ],
 )
 def test_one_mistake(changes: dict[str, Any], pointer: str, code: str) -> None:
@@ -281,3 +298,12 @@ def test_the_schema_has_every_field() -> None:
     assert set(schema["required"]) == {"trainable", "metric", "parameters"}
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
+
+
+def test_a_ladder() -> None:
+    ladder = [{"gpu": 1}, {"gpu": 1, "accelerator_type": "H100", "memory_gb": 32}]
+    spec = spec_from(minimal(resources={"cpu": 2, "gpu": 0.5, "memory_gb": 8, "ladder": ladder}))
+    assert parse_spec(dump_spec(spec)) == spec
+    steps = [spec.resources.at(step) for step in range(3)]
+    assert [(step.cpu, step.gpu, step.memory_gb) for step in steps] == [(2, 0.5, 8), (2, 1, 8), (2, 1, 32)]
+    assert [step.accelerator_type for step in steps] == [None, None, "H100"]

@@ -26,7 +26,7 @@ def told(in_use: Iterator[float], steps: int) -> list[str]:
 
 def test_a_leak_is_told_once() -> None:
     (text,) = told((BASE + step * MB for step in count()), 500)
-    assert text.startswith("memory in use grows by 1 MB a step")
+    assert text.startswith("memory in use grows by 1 MB a batch")
 
 
 @pytest.mark.parametrize(

@@ -9,28 +9,11 @@ from typing import Any
 
 import pytest
 
-TRAINING = """
-import json, logging, resource, sys
-import psutil, torch
-from toprung.examples.text.train import Sums
-
-logging.basicConfig(level=logging.WARNING)
-torch.set_num_threads(1)
-torch.manual_seed(0)
-network, spare_mb = sys.argv[1], int(sys.argv[2])
-sums = Sums({"network": network, "width": 64, "layers": 2, "lr": 3e-3, "batch_size": 1024})
-sums.steps_per_result = 1
-if spare_mb:
-    has = psutil.Process().memory_info().vms
-    resource.setrlimit(resource.RLIMIT_AS, (has + spare_mb * 2**20, resource.RLIM_INFINITY))
-losses = [sums.step()["train_loss"] for _ in range(3)]
-print(json.dumps({"losses": losses, "part_size": sums.state_dict()["part_size"]}))
-"""
-
 
 def trained(network: str, spare_mb: int) -> tuple[dict[str, Any], str]:
-    command = [sys.executable, "-c", TRAINING, network, str(spare_mb)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    limit = ["--spare-mb", str(spare_mb)] if spare_mb else []
+    command = [sys.executable, "-m", "toprung.examples.text.too_large", "--network", network, *limit]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told, done.stderr

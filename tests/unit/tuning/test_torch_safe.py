@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import UserDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +17,7 @@ from tests.torch_models import FailsBackward, allocator_fails, out_of_memory
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from toprung.tuning import fits
 from toprung.tuning.torch import MemorySafe, is_out_of_memory, memory_safe
 from toprung.tuning.torch.batches import parts
 from toprung.tuning.torch.safe import forget
@@ -34,10 +38,10 @@ def gradients(model: nn.Module) -> list[Tensor]:
     return [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
 
 
-def loss_of(model: nn.Module, fits: int, fail: Callable[[], None] = out_of_memory) -> Callable[[Any], Tensor]:
+def loss_of(model: nn.Module, fitting: int, fail: Callable[[], None] = out_of_memory) -> Callable[[Any], Tensor]:
     def step(batch: tuple[Tensor, Tensor]) -> Tensor:
         inputs, labels = batch
-        if len(inputs) > fits:
+        if len(inputs) > fitting:
             fail()
         return F.cross_entropy(model(inputs), labels)
 
@@ -107,6 +111,23 @@ def test_a_later_trial_with_the_same_shapes_begins_with_what_fits() -> None:
     assert sizes(10) == [2, 3, 2, 3]
     assert sizes(12) == [12]
 
+    # in another process, which is told
+    found = fits.here.known()
+    forget()
+    assert sizes(10) == [10]
+    fits.here.learn(found)
+    assert sizes(10) == [2, 3, 2, 3]
+
+
+def test_a_size_that_came_with_a_checkpoint_is_told_to_others() -> None:
+    model, batch = model_and_batch(10)
+    safe = MemorySafe(model)
+    safe.go_on(3)
+    for part in safe(batch):
+        with part:
+            assert len(part.batch[0]) <= 3
+    assert [size for _, size in fits.here.known()] == [3]
+
 
 def test_statistics_and_random_numbers_are_those_of_the_parts_alone() -> None:
     torch.manual_seed(1)
@@ -167,6 +188,42 @@ def test_which_errors_are_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as raised:
         allocator_fails()
     assert is_out_of_memory(raised.value)
+
+
+class Graph:
+    """As of PyTorch Geometric: tensors in a type of its own, which can be moved."""
+
+    def __init__(self) -> None:
+        self.nodes = torch.ones(4, 5)
+
+
+@dataclass(slots=True)
+class Sentence:
+    words: Tensor
+
+
+@pytest.mark.parametrize("batch", [Graph(), (torch.ones(4, 5), Sentence(torch.ones(4))), UserDict(x=torch.ones(4, 5))])
+def test_a_batch_that_can_not_be_looked_into(batch: Any) -> None:
+    model, seen = nn.Linear(5, 1), []
+
+    def step(part: Any) -> Tensor:
+        seen.append(part)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.OutOfMemoryError) as raised:
+        memory_safe(step, batch, model)
+    assert seen == [batch], "nothing is known of its parts"
+    name = type(batch[-1] if isinstance(batch, tuple) else batch).__name__
+    assert f"the batch has {name}, of which it is not known how it is cut" in raised.value.__notes__[0]
+    assert "lists or dicts of tensors" in raised.value.__notes__[0]
+
+
+def test_texts_and_arrays_are_cut_like_tensors() -> None:
+    batch = {"x": torch.arange(3), "text": ["a", "b", "c"], "array": np.arange(6).reshape(3, 2), "names": ["p", "q"]}
+    first, last = [part for part, _ in parts(batch, 2)]
+    assert (first["text"], last["text"]) == (["a"], ["b", "c"])
+    assert last["array"].tolist() == [[2, 3], [4, 5]]
+    assert first["names"] == ["p", "q"]
 
 
 def test_batches_of_any_structure() -> None:

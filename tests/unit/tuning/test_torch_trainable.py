@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from toprung.tuning.torch import TorchTrainable
 from toprung.tuning.torch.growth import census
+from toprung.tuning.torch.hints import hint
 from toprung.tuning.torch.safe import forget
 
 
@@ -86,29 +88,68 @@ def test_accumulated_batches_are_one_large_one() -> None:
     assert [r["train_loss"] for r in three] == pytest.approx([r["train_loss"] for r in one], abs=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_gradients_are_clipped_at_their_true_size(precision: str) -> None:
+    def norm(config: dict[str, Any]) -> float:
+        trainable, _ = trained({**config, "precision": precision}, 1)
+        return float(nn.utils.get_total_norm(p.grad for p in trainable.model.parameters() if p.grad is not None))
+
+    assert norm({}) > 0.1
+    assert norm({"clip_norm": 0.01}) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_an_evaluation_that_runs_out_of_memory_is_tried_again() -> None:
+    class Unlucky(Small):
+        tries = 0
+
+        def evaluate(self, model: nn.Module, data: Any) -> dict[str, Any]:
+            self.tries += 1
+            if self.tries <= self.config["failing"]:
+                out_of_memory()
+            return super().evaluate(model, data)
+
+    assert "right" in Unlucky({"failing": 1}).step()
+    with pytest.raises(torch.OutOfMemoryError):
+        Unlucky({"failing": 2}).step()
+
+
 def test_a_pass_that_does_not_fill_the_last_step() -> None:
     trainable, _ = trained({"accumulate": 4}, 1)  # 23 samples in batches of 4: two steps, of four and of two batches
     assert trainable.optimizer.state_dict()["state"][0]["step"] == 2
 
 
+@pytest.fixture
+def quick_collections() -> Iterator[None]:
+    """Of what the test makes alone, not of a million objects of the libraries, fifty times."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("quick_collections")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_nothing_is_left_of_the_trials_before() -> None:
     def config(number: int) -> dict[str, Any]:
         batches = [(torch.randn(64, 6), torch.arange(64) % 3)] * 3
         return {"batches": batches, "fits": 20 if number % 20 == 1 else 64, "dropout": number / 100}
 
     trainable = Small(config(0))
-    counts, memory = [], []
+    counts, memory, files = [], [], []
     for number in range(50):
         assert trainable.reset_config(config(number))
         assert trainable.state_dict()["part_size"] is None
         trainable.leftover = torch.zeros(2**18)  # 1 MB that the user's code hangs on it
+        trainable.log = Path(__file__).open()  # noqa: SIM115  left open
         trainable.model.register_forward_hook(lambda *_: None)
         trainable.step()
         memory.append(psutil.Process().memory_info().rss / 2**20)
         if number in (1, 25, 49):
             gc.collect()
             counts.append(sum(count for count, _ in census().values()))
+            files.append(psutil.Process().num_fds())
     assert len(set(counts)) == 1
+    assert len(set(files)) == 1
     assert max(memory[25:]) - memory[25] < 10
     trainable.cleanup()
     assert not hasattr(trainable, "model")
@@ -158,6 +199,11 @@ class Wrong(Small):
             "was made for 9 features and was given 8: write nn.Linear(8, 3)",
         ),
         ((torch.ones(2, 7), torch.zeros(2).long()), 8, "was made for 6 features and was given 7"),
+        (
+            (torch.ones(2, 6), torch.zeros(3).long()),
+            8,
+            "was given 2 outputs and expects as many as there are labels",
+        ),
     ],
 )
 def test_errors_of_shapes_have_a_hint(batch: Any, expects: int, hint: str) -> None:
@@ -165,6 +211,28 @@ def test_errors_of_shapes_have_a_hint(batch: Any, expects: int, hint: str) -> No
     with pytest.raises((RuntimeError, ValueError)) as raised:
         trainable.step()
     assert hint in raised.value.__notes__[0]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken(tmp_path: Path) -> None:
+    earlier, _ = trained({}, 2)
+    state = earlier.state_dict()
+    later = Small({})
+    later.load_state_dict({"model": state["model"], "optimizer": state["optimizer"]})
+    assert all(torch.equal(a, b) for a, b in zip(weights(later), weights(earlier), strict=True))
+    assert later.step()["train_loss"] > 0
+
+    torch.save({"weights": state["model"]}, tmp_path / "state.pt")
+    with pytest.raises(ValueError, match="has no model and no optimizer: it was not made by a TorchTrainable"):
+        later.load_checkpoint(str(tmp_path))
+
+
+def test_the_loss_scale_goes_on() -> None:
+    unbroken, _ = trained({"precision": "fp16"}, 2)
+    unbroken._scaler.update(4.0)  # as after gradients that were infinite
+    resumed = Small({"precision": "fp16"})
+    resumed.load_state_dict(unbroken.state_dict())
+    assert resumed.state_dict()["scaler"] == unbroken.state_dict()["scaler"]
+    assert resumed.state_dict()["scaler"]["scale"] == 4.0
 
 
 def test_data_that_can_be_passed_over_once() -> None:
@@ -201,3 +269,21 @@ def test_what_a_subclass_gets_wrong_is_said(changed: dict[str, Any], told: str) 
     wrong = type("Wrong", (Plateau,), {"lr_scheduler_every": "result", **changed})
     with pytest.raises((TypeError, ValueError), match=told):
         wrong({}).step()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "told"),
+    [
+        (nn.BatchNorm2d(8), (1, 8, 1, 1), "a single sample (shape [1, 8, 1, 1]) and expects at least two"),
+        (nn.GroupNorm(8, 8), (1, 8), "a single sample (shape [1, 8]) and expects at least two"),
+        (nn.InstanceNorm2d(8), (1, 8, 1, 1), "one pixel a channel (shape [1, 8, 1, 1]) and expects at least two"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3)), (1, 1, 5, 5), "8 features and was given 18"),
+        (nn.Conv2d(3, 6, 5), (1, 3, 2, 2), "shrunk to 2 x 2 before a kernel of 5 x 5"),
+        (nn.MaxPool2d(2), (1, 3, 1, 1), "An input of 3x1x1 (channels first) is too small for a pooling"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_what_pytorch_says_is_understood(layer: nn.Module, shape: tuple[int, ...], told: str) -> None:
+    with pytest.raises((RuntimeError, ValueError)) as raised:
+        layer(torch.ones(shape))
+    assert told in (hint(raised.value) or "")

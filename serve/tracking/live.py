@@ -1,0 +1,107 @@
+"""The TensorBoards of the service: each a process, started when somebody first asks for it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+from toprung.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+MODULE = "toprung.serve.tracking.board"
+_MAX = 4
+"""At once: each has 200 MB or more. Who wants a fifth gets the place of the one that was not asked for longest."""
+_END_S = 5.0
+
+
+class LiveBoards:
+    """Starts TensorBoards, each with a folder and a place below the service's URL, and ends them.
+
+    Args:
+        folder: where their processes run: an empty one, so that nothing is imported from there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._boards: OrderedDict[str, _Board] = OrderedDict()
+
+    def socket_of(self, prefix: str, logdir: Path) -> str:
+        """The Unix socket of the TensorBoard of a folder. One that has died is started again. Takes seconds.
+
+        Args:
+            prefix: what the paths of its pages begin with.
+            logdir: what it shows; it may come to be later.
+
+        Raises:
+            Unavailable: it does not start.
+        """
+        with self._lock:
+            board = self._boards.get(prefix)
+            if board is None or not board.alive:
+                if board is not None:
+                    self._boards.pop(prefix).end()
+                while len(self._boards) >= _MAX:
+                    self._boards.popitem(last=False)[1].end()
+                board = self._boards[prefix] = _Board(prefix, logdir, self._folder)
+            self._boards.move_to_end(prefix)
+        board.wait_ready()
+        return board.socket
+
+    def close(self) -> None:
+        """Ends them all."""
+        with self._lock:
+            while self._boards:
+                self._boards.popitem()[1].end()
+
+
+class _Board:
+    def __init__(self, prefix: str, logdir: Path, folder: Path) -> None:
+        # of this user alone, and short enough: the path of a socket has 107 characters at most
+        self._own = Path(tempfile.mkdtemp(prefix="toprung-tb-"))
+        self.socket = f"{self._own}/s"
+        self._starting = threading.Lock()
+        self._is_ready = False
+        command = [sys.executable, "-P", "-m", MODULE, str(logdir), prefix, self.socket]
+        with (self._own / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_ready(self) -> None:
+        """Raises:
+        Unavailable: it ended instead.
+        """
+        assert self._process.stdout is not None
+        with self._starting:
+            if self._is_ready or self._process.stdout.readline():
+                self._is_ready = True
+                return
+            with suppress(OSError):
+                logger.error("TensorBoard did not start: %s", (self._own / "log").read_text(errors="replace")[-2000:])
+        raise Unavailable("TensorBoard did not start; the log of the service's replica says why.")
+
+    def end(self) -> None:
+        """Ends the process, if it hasn't, and removes what it leaves."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        shutil.rmtree(self._own, ignore_errors=True)

@@ -21,10 +21,16 @@ def own_cluster(home: Path) -> dict[str, str]:
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(path),
+        **service_first(),
         # Ray puts a reachable address in the place of 127.0.0.1 (services.resolve_ip_for_localhost), but where this
         # switch of desktop systems says that a machine is a cluster by itself
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
+
+
+def service_first() -> dict[str, str]:
+    """Environment for a Ray whose workers aren't nice: training makes itself so (`toprung.tuning.niceness`)."""
+    return {"RAY_worker_niceness": os.environ.get("RAY_worker_niceness", "0")}
 
 
 def joined_cluster() -> dict[str, str]:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import psutil
 
+from toprung.cluster import environment
 from toprung.serve.home import Home
 
 logger = logging.getLogger("toprung.supervisor")
@@ -151,8 +152,9 @@ class _Pause:
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    env = {**os.environ, **environment.service_first()}
     # a session of its own: Ctrl-C is for the supervisor, which ends the two in order
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=env)
 
 
 def _finish(process: subprocess.Popen[bytes], grace_s: float) -> None:

@@ -68,8 +68,12 @@ class Service:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=self._env(), cwd=elsewhere
             )
-        until(self._ready, timeout_s=START_S, what="the service")
         self.client = Client(self.url)
+        try:
+            until(self._ready, timeout_s=START_S, what="the service")
+        except BaseException:
+            self.kill()  # else the next test has it beside its own
+            raise
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.integration.conftest import HERE, Service, Submit, processes_of, until
+from toprung.tuning.niceness import NICENESS
 from toprung.tuning.records import SweepState
 
 
@@ -71,6 +72,14 @@ def test_a_trial_with_two_cpus_has_two_threads(submit: Submit, spare: Waiting) -
 
     metrics = sweep.trial(0).record.metrics
     assert (metrics["process"], metrics["threads"]) == (spare.worker.pid, 2)
+
+
+def test_training_gives_way_to_the_service(service: Service, submit: Submit) -> None:
+    """Where processors are scarce: Ray would make both as nice."""
+    actors = processes_of(service, "ray::ControllerActor")
+    assert {process.nice() for process in actors} == {psutil.Process(service.process.pid).nice()}
+
+    assert submit("tells_where", budget={"trials": 1}).trial(0).record.metrics["niceness"] == NICENESS
 
 
 @pytest.mark.parametrize("folder", ["userland", "namesake"])

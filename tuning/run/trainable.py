@@ -23,6 +23,7 @@ from ray.tune.trainable import FunctionTrainable, wrap_function
 
 from toprung.errors import InvalidSpec, Problem
 from toprung.tuning import fits, summaries
+from toprung.tuning.niceness import give_way
 from toprung.tuning.run.environment import note_of
 from toprung.tuning.run.kills import note
 from toprung.tuning.run.logs import TrialOutput
@@ -121,6 +122,7 @@ def _attach(config: dict[str, Any], setting: Setting) -> TrialOutput:
     """Prepares this process for the trial whose identity is in its config, and takes that out."""
     global _output, _summaries, _untold
     identity = config.pop(IDENTITY)
+    give_way()  # each time: a function runs in a thread of its own
     if _output is None:
         _output = TrialOutput(setting.sink)
         _summaries = TrialSummaries(setting.summaries)

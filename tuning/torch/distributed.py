@@ -44,6 +44,7 @@ from ray.train.v2.api.result import Result
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util import get_current_placement_group
 
+from toprung.tuning.niceness import give_way
 from toprung.tuning.out_of_memory import says_any
 from toprung.tuning.torch.memory import is_out_of_memory
 from toprung.tuning.torch.report import report_to_train
@@ -175,6 +176,7 @@ def _remove(filesystem: Any, folder: str) -> None:
 
 def _seeded(train_loop: Callable[[dict[str, Any]], Any], seed: int) -> Callable[[dict[str, Any]], Any]:
     def loop(config: dict[str, Any]) -> Any:
+        give_way()
         rank = ray.train.get_context().get_world_rank()
         collect()
         report_to_train(ray.train.report)

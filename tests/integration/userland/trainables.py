@@ -197,6 +197,7 @@ def tells_where(config: dict[str, Any]) -> None:
     import torch  # noqa: PLC0415  the others do without
 
     where = {"process": os.getpid(), "module": __file__, "threads": torch.get_num_threads()}
+    where |= {"niceness": os.getpriority(os.PRIO_PROCESS, 0)}
     tune.report({"loss": 0.5, "env": os.environ.get("GREETING", ""), **where})
 
 

@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 
 TOKEN_FILE = "ray_auth_token"
+_NICENESS = "RAY_worker_niceness"  # lower case is Ray's way with its internal settings
 
 
 def own_cluster(home: Path) -> dict[str, str]:
@@ -30,7 +31,7 @@ def own_cluster(home: Path) -> dict[str, str]:
 
 def service_first() -> dict[str, str]:
     """Environment for a Ray whose workers aren't nice: training makes itself so (`toprung.tuning.niceness`)."""
-    return {"RAY_worker_niceness": os.environ.get("RAY_worker_niceness", "0")}
+    return {_NICENESS: os.environ.get(_NICENESS, "0")}
 
 
 def joined_cluster() -> dict[str, str]:

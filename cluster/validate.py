@@ -26,6 +26,12 @@ _SCHEMA = Path(ray.autoscaler.__file__).with_name("ray-schema.json")
 _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
 
 
+_NOT_OF_RAY_UP = (
+    ("apiVersion", "this is a manifest of Kubernetes", "kubectl apply --dry-run=server -f FILE"),
+    ("services", "this is a file of Docker Compose", "docker compose -f FILE config --quiet"),
+)
+"""By which key the other files of a cluster are known, and what checks them."""
+
 _REFERENCE = "https://docs.ray.io/en/releases-2.60.0/cluster/vms/references/ray-cluster-configuration.html"
 
 
@@ -55,6 +61,12 @@ def validate(config: Any) -> list[Finding]:
 
 
 def _schema_problems(config: Any) -> Iterator[Finding]:
+    if isinstance(config, dict) and "provider" not in config:
+        for key, what, check in _NOT_OF_RAY_UP:
+            if key in config:
+                remedy = f"`{check}` checks it; docs/cluster.md says how it is used"
+                yield error("schema", "", f"{what}, not a file for `ray up`", remedy)
+                return
     schema = json.loads(_SCHEMA.read_text(encoding="utf-8"))
     for wrong in Draft7Validator(schema).iter_errors(config):
         if wrong.validator == "additionalProperties":

@@ -142,6 +142,16 @@ def test_all_at_once_errors_first(config: Config, tmp_path: Path) -> None:
     assert all(finding.remedy for finding in findings)
 
 
+@pytest.mark.parametrize(("file", "remedy"), [("kuberay/raycluster", "kubectl apply"), ("compose/compose", "compose")])
+def test_files_that_are_not_for_ray_up(file: str, remedy: str) -> None:
+    """One finding says so, not one for each of their fields."""
+    findings = [f for f in check(FILE.parent / "cluster" / f"{file}.yaml") if f.code != "placeholder"]
+
+    assert len(findings) == 1
+    assert "not a file for `ray up`" in findings[0].message
+    assert remedy in findings[0].remedy
+
+
 @pytest.mark.parametrize(
     ("resources", "trials", "machines", "waiting"),
     [

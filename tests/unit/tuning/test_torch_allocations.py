@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import inspect
 import logging
 import sysconfig
@@ -21,6 +23,13 @@ from toprung.tuning.torch.growth import WARM_UP, WINDOW
 BATCHES = [torch.ones(2, 4)] * (WARM_UP + WINDOW)
 KEPT = 2**18
 """Numbers that are kept of each batch: 1 MB."""
+
+
+@pytest.fixture(autouse=True)
+def no_spare_memory() -> None:
+    """What tests before have freed goes back to the system: else this process doesn't grow when a trial leaks."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def line_with(function: Any, text: str) -> str:

@@ -51,7 +51,7 @@ def test_a_stranger_logs_in_and_out(stranger: Page, token: str, check: Callable[
     field.fill(token)
     page.get_by_role("button", name="Log in").click()
 
-    expect(page.get_by_role("heading", name="Sweeps")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sweeps", exact=True)).to_be_visible()
     assert page.url.endswith("/?state=failed"), "the address is the one that was asked for"
     expect(page.get_by_label("State", exact=True)).to_have_value("failed")
     assert page.evaluate("document.cookie") == "", "a script can read the session"
@@ -65,7 +65,7 @@ def test_a_stranger_logs_in_and_out(stranger: Page, token: str, check: Callable[
     page.goto("/login?next=https://evil.example/")
     page.get_by_label("Token").fill(token)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Sweeps")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sweeps", exact=True)).to_be_visible()
     assert page.url.removeprefix("http://").partition("/")[2] == ""
 
 
@@ -147,7 +147,8 @@ def test_a_link_shows_the_same_after_a_reload(page: Page, client: Client, traina
     page.get_by_role("link", name="Toprung, all sweeps").click()
     page.go_back()
     expect(page.get_by_role("heading", name="Compare")).to_be_visible()
-    page.goto("/no/such/page")
+    page.goto("/sweeps/of/nothing")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
 
 
 @pytest.mark.slow

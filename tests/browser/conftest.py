@@ -120,10 +120,9 @@ def _violations(found: Any) -> list[dict[str, Any]]:
     return violations
 
 
-@pytest.fixture
-def trainable(tmp_path: Path) -> Path:
-    """A user's own code in one file."""
-    file = tmp_path / "train.py"
+def write_trainable(folder: Path) -> Path:
+    """A user's own code in one file, quick to train."""
+    file = folder / "train.py"
     file.write_text(
         "from ray import tune\n\n\n"
         "def train(config):\n"
@@ -131,3 +130,8 @@ def trainable(tmp_path: Path) -> Path:
         "        tune.report({'loss': config['x'] / step})\n"
     )
     return file
+
+
+@pytest.fixture
+def trainable(tmp_path: Path) -> Path:
+    return write_trainable(tmp_path)

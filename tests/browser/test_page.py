@@ -138,8 +138,9 @@ def test_a_link_shows_the_same_after_a_reload(page: Page) -> None:
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_label("Search names").fill("a")
     page.get_by_label("State", exact=True).select_option("succeeded")
-    page.get_by_role("button", name="Name").dblclick()
-    expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "descending")
+    for order in ("ascending", "descending"):
+        page.get_by_role("button", name="Name").click()
+        expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", order)
     names = page.locator("tbody .name").all_inner_texts()
     assert names == sorted(names, reverse=True)
     assert {"text=a", "state=succeeded", "sort=name", "desc=1"} <= set(page.url.partition("?")[2].split("&"))
@@ -187,7 +188,8 @@ def test_numbers_and_times_read_alike_everywhere(page: Page) -> None:
         """async () => {
             const f = await import("/static/js/format.js");
             return [
-                [0, 0.08312345, 31, 12400, 1234.5678, 3.1e-4, 2.5e9, 1e-12, -0.5, null, NaN, 0.1].map((x) => f.number(x)),
+                [0, 0.08312345, 31, 12400, 1234.5678, 3.1e-4, 2.5e9, 1e-12, -0.5, null, NaN, 0.1].map((x) =>
+                    f.number(x)),
                 [3, 42, 60, 190, 7500, 270000, null].map(f.duration),
                 [0, 1536, 5 * 2 ** 30, null].map(f.bytes),
                 [true, "adam", 1e-3, [1, 2], null].map(f.value),

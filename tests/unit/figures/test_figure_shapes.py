@@ -49,15 +49,14 @@ def decided(count: int) -> Decisions:
 def test_large_sweeps_are_sampled_and_say_so() -> None:
     view = view_of(10_000)
     best = int(view.columns.numbers[np.argmin(view.values)])
-    figures = [
+    of_trials = [
         progress.best(view),
         space.parallel(view),
         space.slice_of(view, "lr"),
         space.contour(view, "lr", "batch"),
     ]
-    figures.append(rungs.rungs(view, decided(10_000)))
 
-    for figure in figures:
+    for figure in [*of_trials, rungs.rungs(view, decided(10_000))]:
         name = figure["layout"]["meta"]["name"]
         shown = max(len(trace.get("customdata", [])) for trace in figure["data"])
         assert shown <= MOST_POINTS, name

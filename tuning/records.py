@@ -358,6 +358,17 @@ class Decision(Record):
     decided_at: UtcTime
 
 
+class Rung(Record):
+    """How a sweep's trials fared at one step at which they are compared, over all brackets."""
+
+    rung: int
+    """The step."""
+    seen: int
+    """Trials that were compared there."""
+    promoted: int
+    stopped: int
+
+
 class Event(Record):
     """One change, as streamed. Ids grow by one writer's order and are never used twice."""
 

@@ -29,6 +29,7 @@ from toprung.tuning.records import (
     Failure,
     Page,
     Result,
+    Rung,
     Sweep,
     SweepState,
     Trial,
@@ -290,6 +291,15 @@ class Store:
         wanted = None if number is None else min(number, trials.LARGEST)
         with self._database.read() as connection:
             return trials.decisions_of(connection, sweep_id, number=wanted, cursor=cursor, limit=_limit(limit))
+
+    def list_rungs(self, sweep_id: str) -> list[Rung]:
+        """How its trials fared at each step at which they are compared, the lowest first.
+
+        Raises:
+            NotFound: there is no such sweep.
+        """
+        with self._database.read() as connection:
+            return trials.rungs_of(connection, sweep_id)
 
     def events_after(self, event_id: int, *, sweep_id: str | None = None, limit: int = 1_000) -> list[Event]:
         """The events after this one. No later event ever gets a lower id: reading on from the last misses none."""

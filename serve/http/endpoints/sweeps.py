@@ -17,7 +17,7 @@ from toprung.serve.http.endpoints.documented import Query, problems
 from toprung.serve.http.submission import SPEC_BODY, SentSpec, SpecText, checked_spec
 from toprung.serve.queue import with_places
 from toprung.tuning.plan import forecast, num_trials, priced
-from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Sweep, SweepState, utc_now
+from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Rung, Sweep, SweepState, utc_now
 
 router = APIRouter(tags=["sweeps"])
 
@@ -52,6 +52,10 @@ class DecisionQuery(Query):
 
 class BestTrials(BaseModel):
     items: list[BestTrial]
+
+
+class Rungs(BaseModel):
+    items: list[Rung]
 
 
 @router.post(
@@ -192,3 +196,14 @@ def list_decisions(context: Context, sweep: SweepId, query: Annotated[DecisionQu
     """What the scheduler decided, in order, and on what grounds."""
     page = context.store.list_decisions(sweep, number=query.number, cursor=query.cursor, limit=query.limit)
     return record(page)
+
+
+@router.get(
+    "/v1/sweeps/{sweep}/rungs",
+    operation_id="listRungs",
+    response_model=Rungs,
+    responses=problems(404),
+)
+def list_rungs(context: Context, sweep: SweepId) -> Response:
+    """How many trials were compared at each rung, went on from it and were stopped there."""
+    return items(context.store.list_rungs(sweep))

@@ -26,6 +26,7 @@ from toprung.tuning.records import (
     Event,
     Forecast,
     Result,
+    Rung,
     SetAside,
     Sweep,
     Trial,
@@ -207,6 +208,10 @@ class AsyncSweepHandle(SweepView[AsyncDriver]):
         """See `SweepHandle.decisions`."""
         return self._driver.iterate(self._service.decisions(self.id, number))
 
+    async def rungs(self) -> list[Rung]:
+        """See `SweepHandle.rungs`."""
+        return await self._driver.run(self._service.rungs(self.id))
+
     async def cancel(self) -> Sweep:
         """See `SweepHandle.cancel`."""
         return self._keep(await self._driver.run(self._service.cancel(self.id)))
@@ -263,9 +268,9 @@ class AsyncTrialHandle(TrialView[AsyncDriver]):
         """See `TrialHandle.stop`."""
         return self._keep(await self._driver.run(self._service.stop_trial(self._record.sweep_id, self.number)))
 
-    async def results(self) -> list[Result]:
+    async def results(self, *, after_step: int = 0) -> list[Result]:
         """See `TrialHandle.results`."""
-        return await self._driver.run(self._service.results(self._record.sweep_id, self.number))
+        return await self._driver.run(self._service.results(self._record.sweep_id, self.number, after_step))
 
     async def environment(self) -> TrialEnvironment:
         """See `TrialHandle.environment`."""

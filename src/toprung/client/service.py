@@ -33,6 +33,7 @@ from toprung.tuning.records import (
     Forecast,
     Page,
     Result,
+    Rung,
     SetAside,
     Sweep,
     SweepState,
@@ -51,6 +52,7 @@ _BEST: TypeAdapter[dict[str, list[BestTrial]]] = TypeAdapter(dict[str, list[Best
 _TOKENS: TypeAdapter[dict[str, list[Token]]] = TypeAdapter(dict[str, list[Token]])
 _SET_ASIDE: TypeAdapter[dict[str, list[SetAside]]] = TypeAdapter(dict[str, list[SetAside]])
 _RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Result]])
+_RUNGS: TypeAdapter[dict[str, list[Rung]]] = TypeAdapter(dict[str, list[Rung]])
 _FILES: TypeAdapter[dict[str, list[Files]]] = TypeAdapter(dict[str, list[Files]])
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
@@ -214,6 +216,10 @@ class Service:
     def decisions(self, sweep_id: str, number: int | None) -> Flow[Decision]:
         return self._pages(f"{_sweep_path(sweep_id)}/decisions", {"number": number}, None, Page[Decision])
 
+    def rungs(self, sweep_id: str) -> Op[list[Rung]]:
+        reply = yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/rungs"))
+        return reply.parse(_RUNGS)["items"]
+
     def events(self, sweep_id: str | None, after: int | None) -> Flow[Event]:
         path = "/v1/events" if sweep_id is None else f"{_sweep_path(sweep_id)}/events"
         return events(self._exchange, path, after)
@@ -228,11 +234,11 @@ class Service:
         reply = yield from self._exchange.call(Request("GET", _trial_path(sweep_id, number)))
         return reply.parse(Trial)
 
-    def results(self, sweep_id: str, number: int) -> Op[list[Result]]:
-        """All of them: page after page, until one is empty."""
+    def results(self, sweep_id: str, number: int, after_step: int = 0) -> Op[list[Result]]:
+        """All after a step: page after page, until one is empty."""
         found: list[Result] = []
         while True:
-            params = {"after_step": found[-1].step if found else 0}
+            params = {"after_step": found[-1].step if found else after_step}
             reply = yield from self._exchange.call(Request("GET", f"{_trial_path(sweep_id, number)}/results", params))
             items = reply.parse(_RESULTS)["items"]
             if not items:

@@ -26,6 +26,7 @@ from toprung.tuning.records import (
     Event,
     Forecast,
     Result,
+    Rung,
     SetAside,
     Sweep,
     Trial,
@@ -293,6 +294,10 @@ class SweepHandle(SweepView[SyncDriver]):
         """What the scheduler decided, about one trial or about all."""
         return self._driver.iterate(self._service.decisions(self.id, number))
 
+    def rungs(self) -> list[Rung]:
+        """How its trials fared at each step at which they are compared, the lowest first."""
+        return self._driver.run(self._service.rungs(self.id))
+
     def cancel(self) -> Sweep:
         """Stop its trials and end it. Returns at once: a running sweep is `cancelled` a little later.
 
@@ -406,9 +411,9 @@ class TrialHandle(TrialView[SyncDriver]):
         """
         return self._keep(self._driver.run(self._service.stop_trial(self._record.sweep_id, self.number)))
 
-    def results(self) -> list[Result]:
-        """All that it has reported, by step."""
-        return self._driver.run(self._service.results(self._record.sweep_id, self.number))
+    def results(self, *, after_step: int = 0) -> list[Result]:
+        """What it has reported after a step, by step; all by default."""
+        return self._driver.run(self._service.results(self._record.sweep_id, self.number, after_step))
 
     def environment(self) -> TrialEnvironment:
         """With what seed its last attempt ran, and in what surroundings: packages, processor, GPU, code."""

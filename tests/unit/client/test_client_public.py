@@ -22,7 +22,7 @@ NAMES = {
     ),
     SweepHandle: (
         "best best_trials cancel clone decisions delete edit enqueue events extend files id name pause record refresh "
-        "resume retry state trial trials wait"
+        "resume retry rungs state trial trials wait"
     ),
     TrialHandle: (
         "config download_checkpoint environment logs number params record refresh reproduce results state stop value"

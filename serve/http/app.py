@@ -16,7 +16,7 @@ from toprung.serve.http.access import AUTHENTICATED
 from toprung.serve.http.audit import AuditLog
 from toprung.serve.http.context import Cluster, Services, Slots
 from toprung.serve.http.endpoints import cluster as machines
-from toprung.serve.http.endpoints import edits, events, meta, packages, retention, sweeps, tokens, trials
+from toprung.serve.http.endpoints import edits, events, meta, packages, retention, sweeps, tokens, trials, webhooks
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.gate import Gate
 from toprung.serve.http.metrics import Metrics
@@ -34,6 +34,7 @@ _ROUTERS = (
     packages.router,
     retention.router,
     tokens.router,
+    webhooks.router,
     machines.router,
     meta.router,
 )

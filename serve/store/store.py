@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from toprung.access import NewToken, Scope, Token
-from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials, usage
+from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials, usage, webhooks
 from toprung.serve.store.best import explained
 from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
@@ -59,6 +59,8 @@ class Store:
         """What cleaning up needs."""
         self.edits = edits.Edits(self._database)
         """What users change of sweeps that are there."""
+        self.webhooks = webhooks.Webhooks(self._database)
+        """Who is told of what, and what is on its way."""
         try:
             migrate(self._database)
         except BaseException:

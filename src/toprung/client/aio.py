@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from toprung.tuning.records import (
     UsageReport,
 )
 from toprung.tuning.reproduction import Reproduction
+from toprung.tuning.webhooks import Delivery, NewWebhook, Webhook
 
 
 class AsyncClient:
@@ -109,6 +110,33 @@ class AsyncClient:
     async def revoke_token(self, id: str) -> Token:
         """See `Client.revoke_token`."""
         return await self._driver.run(self._service.revoke_token(id))
+
+    async def create_webhook(
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        format: str = "standard",
+        sweeps: str | None = None,
+    ) -> NewWebhook:
+        """See `Client.create_webhook`."""
+        return await self._driver.run(self._service.create_webhook(url, events, format, sweeps))
+
+    async def webhooks(self) -> list[Webhook]:
+        """See `Client.webhooks`."""
+        return await self._driver.run(self._service.webhooks())
+
+    async def delete_webhook(self, id: str) -> None:
+        """See `Client.delete_webhook`."""
+        await self._driver.run(self._service.delete_webhook(id))
+
+    async def test_webhook(self, id: str) -> Delivery:
+        """See `Client.test_webhook`."""
+        return await self._driver.run(self._service.test_webhook(id))
+
+    async def webhook_deliveries(self, id: str, *, limit: int = 50) -> list[Delivery]:
+        """See `Client.webhook_deliveries`."""
+        return await self._driver.run(self._service.webhook_deliveries(id, limit))
 
     async def set_aside(self) -> list[SetAside]:
         """See `Client.set_aside`."""

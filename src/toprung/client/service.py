@@ -44,6 +44,7 @@ from toprung.tuning.records import (
 )
 from toprung.tuning.reproduction import Ran, Reproduction, compare
 from toprung.tuning.spec import SweepSpec
+from toprung.tuning.webhooks import Delivery, NewWebhook, Webhook
 
 T = TypeVar("T", bound=BaseModel)
 Params = dict[str, str | int | None]
@@ -53,6 +54,8 @@ _TOKENS: TypeAdapter[dict[str, list[Token]]] = TypeAdapter(dict[str, list[Token]
 _SET_ASIDE: TypeAdapter[dict[str, list[SetAside]]] = TypeAdapter(dict[str, list[SetAside]])
 _RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Result]])
 _RUNGS: TypeAdapter[dict[str, list[Rung]]] = TypeAdapter(dict[str, list[Rung]])
+_WEBHOOKS: TypeAdapter[dict[str, list[Webhook]]] = TypeAdapter(dict[str, list[Webhook]])
+_DELIVERIES: TypeAdapter[dict[str, list[Delivery]]] = TypeAdapter(dict[str, list[Delivery]])
 _FILES: TypeAdapter[dict[str, list[Files]]] = TypeAdapter(dict[str, list[Files]])
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
@@ -306,6 +309,29 @@ class Service:
         reply = yield from self._exchange.call(Request("DELETE", f"/v1/cluster/set-aside/{quote(node, safe='')}"))
         return reply.parse(_SET_ASIDE)["items"]
 
+    # webhooks
+
+    def create_webhook(self, url: str, events: Sequence[str] | None, format: str, sweeps: str | None) -> Op[NewWebhook]:
+        wanted = {"url": url, "events": events, "format": format, "sweeps": sweeps}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return (yield from self._exchange.call(_send("POST", "/v1/webhooks", given))).parse(NewWebhook)
+
+    def webhooks(self) -> Op[list[Webhook]]:
+        return (yield from self._exchange.call(Request("GET", "/v1/webhooks"))).parse(_WEBHOOKS)["items"]
+
+    def delete_webhook(self, webhook_id: str) -> Op[None]:
+        reply = yield from self._exchange.call(Request("DELETE", _webhook_path(webhook_id)))
+        if reply.head.status == 204 or (reply.head.status == 404 and reply.tries > 1):  # by a try whose answer was lost
+            return
+        raise reply.error()
+
+    def test_webhook(self, webhook_id: str) -> Op[Delivery]:
+        return (yield from self._exchange.call(Request("POST", f"{_webhook_path(webhook_id)}:test"))).parse(Delivery)
+
+    def webhook_deliveries(self, webhook_id: str, limit: int) -> Op[list[Delivery]]:
+        request = Request("GET", f"{_webhook_path(webhook_id)}/deliveries", {"limit": limit})
+        return (yield from self._exchange.call(request)).parse(_DELIVERIES)["items"]
+
     # the service
 
     def schema(self) -> Op[dict[str, Any]]:
@@ -379,3 +405,7 @@ def _sweep_path(id_or_name: str) -> str:
 
 def _trial_path(sweep_id: str, number: int) -> str:
     return f"{_sweep_path(sweep_id)}/trials/{number}"
+
+
+def _webhook_path(webhook_id: str) -> str:
+    return f"/v1/webhooks/{quote(webhook_id, safe='')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,7 @@ from toprung.tuning.records import (
     UsageReport,
 )
 from toprung.tuning.reproduction import Reproduction
+from toprung.tuning.webhooks import Delivery, NewWebhook, Webhook
 
 
 class Client:
@@ -153,6 +154,51 @@ class Client:
             NotFound: there is none.
         """
         return self._driver.run(self._service.revoke_token(id))
+
+    def create_webhook(
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        format: str = "standard",
+        sweeps: str | None = None,
+    ) -> NewWebhook:
+        """Have an address told of events. What this returns is the only copy of the secret of its signatures.
+
+        Args:
+            url: where messages go (docs/webhooks.md).
+            events: of "sweep.ended", "sweep.best", "sweep.budget", "trial.failed". Default: all.
+            format: "standard" or "slack".
+            sweeps: "own" or, for admins, "all". Default: as much as you may.
+
+        Raises:
+            Malformed: the address may not be told anything.
+        """
+        return self._driver.run(self._service.create_webhook(url, events, format, sweeps))
+
+    def webhooks(self) -> list[Webhook]:
+        """Your webhooks; an admin sees all."""
+        return self._driver.run(self._service.webhooks())
+
+    def delete_webhook(self, id: str) -> None:
+        """Tell an address nothing any more.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        self._driver.run(self._service.delete_webhook(id))
+
+    def test_webhook(self, id: str) -> Delivery:
+        """Send it a message, once. Returns at once: `webhook_deliveries` tells how that went.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        return self._driver.run(self._service.test_webhook(id))
+
+    def webhook_deliveries(self, id: str, *, limit: int = 50) -> list[Delivery]:
+        """What was sent to it in the last 30 days, the newest first."""
+        return self._driver.run(self._service.webhook_deliveries(id, limit))
 
     def set_aside(self) -> list[SetAside]:
         """The nodes that get no new trials, as others failed on them."""

@@ -338,6 +338,17 @@ class Result(Record):
     metrics: dict[str, MetricValue]
 
 
+class Values(Record):
+    """What trials reported of the objective, in the order in which it came."""
+
+    items: list[tuple[int, int, float]]
+    """Number, step, value."""
+    last: int
+    """The place of the last one: what `after` goes on from."""
+    more: bool
+    """Whether there are more by now."""
+
+
 class Decision(Record):
     """What the scheduler did with a trial at a rung, and on what grounds."""
 

@@ -36,6 +36,7 @@ from toprung.tuning.records import (
     TrialEnvironment,
     TrialState,
     Usage,
+    Values,
 )
 from toprung.tuning.spec import SweepSpec
 
@@ -296,6 +297,11 @@ class Store:
         wanted = None if number is None else min(number, trials.LARGEST)
         with self._database.read() as connection:
             return trials.decisions_of(connection, sweep_id, number=wanted, cursor=cursor, limit=_limit(limit))
+
+    def list_values(self, sweep: Sweep, *, after: int = 0, limit: int = 10_000) -> Values:
+        """What its trials reported of the objective, in the order in which it came, after a place in that."""
+        with self._database.read() as connection:
+            return trials.values_after(connection, sweep, after, limit)
 
     def list_rungs(self, sweep_id: str) -> list[Rung]:
         """How its trials fared at each step at which they are compared, the lowest first.

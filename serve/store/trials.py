@@ -28,6 +28,7 @@ from toprung.tuning.records import (
     Trial,
     TrialEnvironment,
     TrialState,
+    Values,
     utc_now,
 )
 
@@ -109,6 +110,15 @@ def results_of(connection: Connection, sweep_id: str, number: int, *, after_step
         .limit(limit)
     )
     return [result_of(row) for row in connection.execute(query)]
+
+
+def values_after(connection: Connection, sweep: Sweep, result_id: int, limit: int) -> Values:
+    columns = (results.c.id, results.c.number, results.c.step, results.c.metrics)
+    query = select(*columns).where(results.c.sweep_id == sweep.id, results.c.id > min(result_id, LARGEST))
+    rows = connection.execute(query.order_by(results.c.id).limit(limit + 1)).all()
+    told = [(row.number, row.step, _objective(row.metrics, sweep)) for row in rows[:limit]]
+    items = [(number, step, value) for number, step, value in told if value is not None]
+    return Values(items=items, last=rows[:limit][-1].id if rows else result_id, more=len(rows) > limit)
 
 
 def results_after(connection: Connection, result_id: int, sweep_id: str, limit: int) -> list[tuple[int, Result]]:

@@ -41,6 +41,7 @@ from toprung.tuning.records import (
     TrialEnvironment,
     TrialState,
     UsageReport,
+    Values,
 )
 from toprung.tuning.reproduction import Ran, Reproduction, compare
 from toprung.tuning.spec import SweepSpec
@@ -59,6 +60,7 @@ _DELIVERIES: TypeAdapter[dict[str, list[Delivery]]] = TypeAdapter(dict[str, list
 _FILES: TypeAdapter[dict[str, list[Files]]] = TypeAdapter(dict[str, list[Files]])
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+_MOST_TRIALS, _MOST_VALUES = 1_000, 100_000
 _FIRST_POLL_S, _SLOWEST_POLL_S = 0.1, 1.0
 _GC_TIMEOUT_S = 3600.0
 """Nothing is said before everything is removed."""
@@ -227,7 +229,16 @@ class Service:
         path = "/v1/events" if sweep_id is None else f"{_sweep_path(sweep_id)}/events"
         return events(self._exchange, path, after)
 
+    def values(self, sweep_id: str, after: int) -> Op[Values]:
+        params = {"after": after, "limit": _MOST_VALUES}
+        return (yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/values", params))).parse(Values)
+
     # trials
+
+    def trial_page(self, sweep_id: str, cursor: str | None) -> Op[Page[Trial]]:
+        params: dict[str, str | int] = {"limit": _MOST_TRIALS} | ({} if cursor is None else {"cursor": cursor})
+        reply = yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/trials", params))
+        return reply.parse(Page[Trial])
 
     def trials(self, sweep_id: str, state: str | None, order_by: str, limit: int | None) -> Flow[Trial]:
         params: Params = {"state": state, "order_by": order_by}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,15 @@ class Quota(_Model):
     gpus: Positive | None = None
 
 
+class WebhookSettings(_Model):
+    """Where webhooks may go, and what they say."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that are not public, to which they may go all the same; over plain HTTP too."""
+    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+[^\s]*$")] | None = None
+    """The service's address as those who are told can reach it. None: the one that it listens at."""
+
+
 class Settings(_Model):
     """What those who run a service decide for those who use it."""
 
@@ -40,6 +50,8 @@ class Settings(_Model):
     """By owner; `default` for all others."""
     storage: Annotated[str, AfterValidator(checked)] | None = None
     """Where checkpoints go: a folder that all machines share, or one in a bucket. None: `runs/` in the home."""
+
+    webhooks: WebhookSettings = WebhookSettings()
 
     @classmethod
     def read(cls, path: Path) -> Settings:

@@ -338,6 +338,17 @@ class Result(Record):
     metrics: dict[str, MetricValue]
 
 
+class Values(Record):
+    """What trials reported of the objective, in the order in which it came."""
+
+    items: list[tuple[int, int, float]]
+    """Number, step, value."""
+    last: int
+    """The place of the last one: what `after` goes on from."""
+    more: bool
+    """Whether there are more by now."""
+
+
 class Decision(Record):
     """What the scheduler did with a trial at a rung, and on what grounds."""
 
@@ -356,6 +367,17 @@ class Decision(Record):
     places: int
     """How many of the `seen` may go on."""
     decided_at: UtcTime
+
+
+class Rung(Record):
+    """How a sweep's trials fared at one step at which they are compared, over all brackets."""
+
+    rung: int
+    """The step."""
+    seen: int
+    """Trials that were compared there."""
+    promoted: int
+    stopped: int
 
 
 class Event(Record):

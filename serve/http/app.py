@@ -17,7 +17,18 @@ from toprung.serve.http.audit import AuditLog
 from toprung.serve.http.columns import ColumnCache
 from toprung.serve.http.context import Cluster, Services, Slots
 from toprung.serve.http.endpoints import cluster as machines
-from toprung.serve.http.endpoints import edits, events, figures, meta, packages, retention, sweeps, tokens, trials
+from toprung.serve.http.endpoints import (
+    edits,
+    events,
+    figures,
+    meta,
+    packages,
+    retention,
+    sweeps,
+    tokens,
+    trials,
+    webhooks,
+)
 from toprung.serve.http.feed import Feed
 from toprung.serve.http.gallery import Gallery
 from toprung.serve.http.gate import Gate
@@ -37,6 +48,7 @@ _ROUTERS = (
     packages.router,
     retention.router,
     tokens.router,
+    webhooks.router,
     machines.router,
     meta.router,
 )

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from toprung.access import NewToken, Scope, Token
-from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials, usage
+from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials, usage, webhooks
 from toprung.serve.store.best import explained
 from toprung.serve.store.bulk import Bulk
 from toprung.serve.store.database import Database
@@ -30,12 +30,14 @@ from toprung.tuning.records import (
     Failure,
     Page,
     Result,
+    Rung,
     Sweep,
     SweepState,
     Trial,
     TrialEnvironment,
     TrialState,
     Usage,
+    Values,
 )
 from toprung.tuning.spec import SweepSpec
 
@@ -61,6 +63,8 @@ class Store:
         """What users change of sweeps that are there."""
         self.bulk = Bulk(self._database)
         """Whole sweeps as plain rows, for figures and tables."""
+        self.webhooks = webhooks.Webhooks(self._database)
+        """Who is told of what, and what is on its way."""
         try:
             migrate(self._database)
         except BaseException:
@@ -296,6 +300,20 @@ class Store:
         wanted = None if number is None else min(number, trials.LARGEST)
         with self._database.read() as connection:
             return trials.decisions_of(connection, sweep_id, number=wanted, cursor=cursor, limit=_limit(limit))
+
+    def list_values(self, sweep: Sweep, *, after: int = 0, limit: int = 10_000) -> Values:
+        """What its trials reported of the objective, in the order in which it came, after a place in that."""
+        with self._database.read() as connection:
+            return trials.values_after(connection, sweep, after, limit)
+
+    def list_rungs(self, sweep_id: str) -> list[Rung]:
+        """How its trials fared at each step at which they are compared, the lowest first.
+
+        Raises:
+            NotFound: there is no such sweep.
+        """
+        with self._database.read() as connection:
+            return trials.rungs_of(connection, sweep_id)
 
     def events_after(self, event_id: int, *, sweep_id: str | None = None, limit: int = 1_000) -> list[Event]:
         """The events after this one. No later event ever gets a lower id: reading on from the last misses none."""

@@ -259,3 +259,41 @@ cursors = Table(
     Column("name", String(255), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("url", Text, nullable=False),
+    # in the clear: each message is signed with it
+    Column("secret", String(100), nullable=False),
+    Column("events", Text, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("sweeps", String(8), nullable=False),
+    Column("owner", String(100)),
+    Column("created_at", Utc, nullable=False),
+    Column("disabled_at", Utc),
+    Column("disabled_reason", Words),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("webhook_id", ForeignKey(webhooks.c.id), nullable=False),
+    Column("event", String(32), nullable=False),
+    # refers to no row: a sweep may be deleted, and what was told of it stays
+    Column("sweep_id", String(40)),
+    Column("key", String(255), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("next_at", Utc, index=True),
+    Column("status", Integer),
+    Column("error", Words),
+    Column("duration_ms", Float(53)),
+    Column("finished_at", Utc),
+    UniqueConstraint("webhook_id", "key"),
+    Index(None, "webhook_id", "created_at"),
+)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, case, func, select, tuple_
 
 from toprung.errors import NotFound
 from toprung.serve.store.paging import decode_cursor, page_of
@@ -17,15 +17,18 @@ from toprung.serve.store.tables import decisions, environments, results, sweeps,
 from toprung.tuning.past import Past, Reported
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import (
+    Action,
     Decision,
     MetricValue,
     Page,
     Result,
     RunEnvironment,
+    Rung,
     Sweep,
     Trial,
     TrialEnvironment,
     TrialState,
+    Values,
     utc_now,
 )
 
@@ -109,6 +112,15 @@ def results_of(connection: Connection, sweep_id: str, number: int, *, after_step
     return [result_of(row) for row in connection.execute(query)]
 
 
+def values_after(connection: Connection, sweep: Sweep, result_id: int, limit: int) -> Values:
+    columns = (results.c.id, results.c.number, results.c.step, results.c.metrics)
+    query = select(*columns).where(results.c.sweep_id == sweep.id, results.c.id > min(result_id, LARGEST))
+    rows = connection.execute(query.order_by(results.c.id).limit(limit + 1)).all()
+    told = [(row.number, row.step, _objective(row.metrics, sweep)) for row in rows[:limit]]
+    items = [(number, step, value) for number, step, value in told if value is not None]
+    return Values(items=items, last=rows[:limit][-1].id if rows else result_id, more=len(rows) > limit)
+
+
 def results_after(connection: Connection, result_id: int, sweep_id: str, limit: int) -> list[tuple[int, Result]]:
     query = (
         select(results)
@@ -131,6 +143,19 @@ def decisions_of(
         (last,) = decode_cursor(cursor, order, (int,))
         query = query.where(decisions.c.id > last)
     return page_of(connection.execute(query).all(), limit, order, lambda row: (row.id,), decision_of)
+
+
+def rungs_of(connection: Connection, sweep_id: str) -> list[Rung]:
+    check_sweep(connection, sweep_id)
+
+    def trials_with(*actions: Action) -> ColumnElement[int]:
+        chosen = case((decisions.c.action.in_([action.value for action in actions]), decisions.c.number))
+        return func.count(chosen.distinct())
+
+    counts = (trials_with(*Action), trials_with(Action.PROMOTE), trials_with(Action.STOP))
+    query = select(decisions.c.rung, *counts).where(decisions.c.sweep_id == sweep_id)
+    rows = connection.execute(query.group_by(decisions.c.rung).order_by(decisions.c.rung))
+    return [Rung(rung=rung, seen=seen, promoted=on, stopped=off) for rung, seen, on, off in rows]
 
 
 def prior(connection: Connection, sweep: Sweep, steps: Collection[int]) -> PriorSweep:

@@ -11,6 +11,7 @@ from toprung.serve.home import Home
 from toprung.serve.store import Store
 from toprung.serve.tracking.runs import RunTracker
 from toprung.serve.tracking.tracker import Tracker
+from toprung.serve.webhooks.telling import Telling
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,10 @@ _CLOSE_S = 8.0
 
 
 class TrackerActor:
-    """Runs a `Tracker` and a `RunTracker` until they are drained. Made an actor by `toprung.serve.deploy`."""
+    """Runs a `Tracker`, a `RunTracker` and the webhooks until they are drained.
+
+    Made an actor by `toprung.serve.deploy`.
+    """
 
     def __init__(self, home: Path) -> None:
         place = Home.at(home)
@@ -31,7 +35,11 @@ class TrackerActor:
         # a thread each: a server that hangs holds up nobody who writes files
         self._loops = [
             threading.Thread(target=self._run, args=(tracker,), name=type(tracker).__name__, daemon=True)
-            for tracker in (Tracker(self._store, place.path), RunTracker(self._store, place.path))
+            for tracker in (
+                Tracker(self._store, place.path),
+                RunTracker(self._store, place.path),
+                Telling(self._store, place.path),
+            )
         ]
         for loop in self._loops:
             loop.start()
@@ -47,7 +55,7 @@ class TrackerActor:
             loop.join(timeout=max(0.0, ends_at - time.monotonic()))
         self._store.close()
 
-    def _run(self, tracker: Tracker | RunTracker) -> None:
+    def _run(self, tracker: Tracker | RunTracker | Telling) -> None:
         while not self._stop.is_set():
             try:
                 busy = tracker.step()

@@ -17,7 +17,7 @@ from toprung.serve.http.endpoints.documented import Query, problems
 from toprung.serve.http.submission import SPEC_BODY, SentSpec, SpecText, checked_spec
 from toprung.serve.queue import with_places
 from toprung.tuning.plan import forecast, num_trials, priced
-from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Sweep, SweepState, utc_now
+from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Rung, Sweep, SweepState, Values, utc_now
 
 router = APIRouter(tags=["sweeps"])
 
@@ -52,8 +52,18 @@ class DecisionQuery(Query):
     limit: int = Field(1_000, ge=1, le=10_000)
 
 
+class ValueQuery(Query):
+    after: int = Field(0, ge=0)
+    """The `last` of the answer before."""
+    limit: int = Field(10_000, ge=1, le=100_000)
+
+
 class BestTrials(BaseModel):
     items: list[BestTrial]
+
+
+class Rungs(BaseModel):
+    items: list[Rung]
 
 
 @router.post(
@@ -199,3 +209,26 @@ def list_decisions(context: Context, sweep: SweepId, query: Annotated[DecisionQu
     """What the scheduler decided, in order, and on what grounds."""
     page = context.store.list_decisions(sweep, number=query.number, cursor=query.cursor, limit=query.limit)
     return record(page)
+
+
+@router.get(
+    "/v1/sweeps/{sweep}/rungs",
+    operation_id="listRungs",
+    response_model=Rungs,
+    responses=problems(404),
+)
+def list_rungs(context: Context, sweep: SweepId) -> Response:
+    """How many trials were compared at each rung, went on from it and were stopped there."""
+    return items(context.store.list_rungs(sweep))
+
+
+@router.get(
+    "/v1/sweeps/{sweep}/values",
+    operation_id="listValues",
+    response_model=Values,
+    responses=problems(400, 404),
+)
+def list_values(context: Context, sweep: SweepId, query: Annotated[ValueQuery, fastapi.Query()]) -> Response:
+    """What the trials reported of the objective, in the order in which it came: all curves, and then what is new."""
+    found = context.store.get_sweep(sweep)
+    return record(context.store.list_values(found, after=query.after, limit=query.limit))

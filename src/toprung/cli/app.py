@@ -25,6 +25,7 @@ from toprung.cli import (
     trials,
     usage,
     wandb,
+    webhooks,
 )
 from toprung.cli.failures import report
 from toprung.cli.session import HomeOption, JsonOption, Session, UrlOption
@@ -79,7 +80,7 @@ def _root(
 
 
 _OF_A_SWEEP = (sweeps, board, wandb, edits, trials, reproduce, retention)
-for module in (demo, specs, simulate, local, tokens, usage, *_OF_A_SWEEP, cluster):
+for module in (demo, specs, simulate, local, tokens, webhooks, usage, *_OF_A_SWEEP, cluster):
     module.register(app)
 
 

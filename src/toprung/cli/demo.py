@@ -20,7 +20,7 @@ from toprung.cli import service as processes
 from toprung.cli.failures import ENDED_BADLY
 from toprung.cli.local import spinner, start_service
 from toprung.cli.session import Session, command
-from toprung.cli.watching.run import stream, summarise
+from toprung.cli.watching.run import Left, stream, summarise
 from toprung.cli.words import number
 from toprung.errors import Conflict, ToprungError
 
@@ -47,7 +47,10 @@ def demo(
         session.url = service.url
         session.say(f"Toprung is up at {service.url}")
         sweep = _submit(session)
-        stream(session, sweep, leaving="Ctrl-C ends the demo")
+        try:
+            stream(session, sweep, leaving="q ends the demo")
+        except Left:
+            raise KeyboardInterrupt from None
         summarise(session, sweep)
         if sweep.state != "succeeded":
             raise typer.Exit(ENDED_BADLY)

@@ -19,7 +19,7 @@ from rich.console import Console
 from toprung.errors import NoService
 
 if TYPE_CHECKING:
-    from toprung.client import Client
+    from toprung.client import AsyncClient, Client
 
 WIDE = 10_000  # columns where stdout is no terminal: nothing is cut that a program may read
 
@@ -87,11 +87,26 @@ class Session:
         Raises:
             NoService: as for `client`.
         """
-        from toprung.client import Client, location  # noqa: PLC0415 loads httpx: `--help` should not wait for it
+        from toprung.client import Client  # noqa: PLC0415 loads httpx: `--help` should not wait for it
+
+        return self._closing.enter_context(Client(**self._service(), timeout_s=timeout_s))
+
+    def async_client(self) -> AsyncClient:
+        """A client for asyncio, which the caller closes.
+
+        Raises:
+            NoService: as for `client`.
+        """
+        from toprung.client import AsyncClient  # noqa: PLC0415 as above
+
+        return AsyncClient(**self._service())
+
+    def _service(self) -> dict[str, Any]:
+        from toprung.client import location  # noqa: PLC0415 as above
 
         url = self.url or self._home_url()
         token = location.default_token(location.checked_url(url or location.default_url()), self.home_dir)
-        return self._closing.enter_context(Client(url, token=token, timeout_s=timeout_s))
+        return {"url": url, "token": token}
 
     def close(self) -> None:
         """Close the clients."""

@@ -25,6 +25,8 @@ SweepArgument = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name (the newest of it) or id.", autocompletion=sweep_names)
 ]
 
+PlainOption = Annotated[bool, typer.Option("--plain", help="Watch in lines, as where stdout is no terminal.")]
+
 
 class SweepStateName(StrEnum):
     queued = "queued"
@@ -43,6 +45,7 @@ def submit(
         Path | None, typer.Option("--code", metavar="DIR", help="Folder to upload, instead of the spec's `code`.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Instead of the spec's name.")] = None,
+    plain: PlainOption = False,
 ) -> None:
     """Start a sweep."""
     session.subject = str(spec)
@@ -53,25 +56,25 @@ def submit(
             session.emit({"type": "submitted", "sweep": sweep.record.model_dump(mode="json")})
         else:
             session.err.print(f"Submitted {sweep.name} ({sweep.id}).")
-        watch_to_end(session, sweep)
+        watch_to_end(session, sweep, plain)
     elif session.as_json:
         session.emit(sweep.record.model_dump(mode="json"))
     else:
         session.out.print(f"Submitted {sweep.name} ({sweep.id}).\nWatch it with `toprung watch {sweep.name}`.")
 
 
-def watch(session: Session, sweep: SweepArgument) -> None:
-    """Watch a sweep live; Ctrl-C leaves, the sweep goes on."""
-    watch_to_end(session, session.client.sweep(sweep))
+def watch(session: Session, sweep: SweepArgument, plain: PlainOption = False) -> None:
+    """Watch a sweep live; who leaves doesn't stop it."""
+    watch_to_end(session, session.client.sweep(sweep), plain)
 
 
-def watch_to_end(session: Session, sweep: SweepHandle) -> None:
+def watch_to_end(session: Session, sweep: SweepHandle, plain: bool) -> None:
     """Follow a sweep.
 
     Raises:
         typer.Exit: with code 6 when it failed or was cancelled.
     """
-    if follow(session, sweep) and sweep.state != "succeeded":
+    if follow(session, sweep, lines=plain) and sweep.state != "succeeded":
         raise typer.Exit(ENDED_BADLY)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from toprung.tuning.records import (
     Event,
     Forecast,
     Result,
+    Rung,
     SetAside,
     Sweep,
     Trial,
@@ -34,6 +35,7 @@ from toprung.tuning.records import (
     UsageReport,
 )
 from toprung.tuning.reproduction import Reproduction
+from toprung.tuning.webhooks import Delivery, NewWebhook, Webhook
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -113,6 +115,33 @@ class AsyncClient:
     async def revoke_token(self, id: str) -> Token:
         """See `Client.revoke_token`."""
         return await self._driver.run(self._service.revoke_token(id))
+
+    async def create_webhook(
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        format: str = "standard",
+        sweeps: str | None = None,
+    ) -> NewWebhook:
+        """See `Client.create_webhook`."""
+        return await self._driver.run(self._service.create_webhook(url, events, format, sweeps))
+
+    async def webhooks(self) -> list[Webhook]:
+        """See `Client.webhooks`."""
+        return await self._driver.run(self._service.webhooks())
+
+    async def delete_webhook(self, id: str) -> None:
+        """See `Client.delete_webhook`."""
+        await self._driver.run(self._service.delete_webhook(id))
+
+    async def test_webhook(self, id: str) -> Delivery:
+        """See `Client.test_webhook`."""
+        return await self._driver.run(self._service.test_webhook(id))
+
+    async def webhook_deliveries(self, id: str, *, limit: int = 50) -> list[Delivery]:
+        """See `Client.webhook_deliveries`."""
+        return await self._driver.run(self._service.webhook_deliveries(id, limit))
 
     async def set_aside(self) -> list[SetAside]:
         """See `Client.set_aside`."""
@@ -230,6 +259,10 @@ class AsyncSweepHandle(SweepView[AsyncDriver]):
         """See `SweepHandle.decisions`."""
         return self._driver.iterate(self._service.decisions(self.id, number))
 
+    async def rungs(self) -> list[Rung]:
+        """See `SweepHandle.rungs`."""
+        return await self._driver.run(self._service.rungs(self.id))
+
     async def cancel(self) -> Sweep:
         """See `SweepHandle.cancel`."""
         return self._keep(await self._driver.run(self._service.cancel(self.id)))
@@ -286,9 +319,9 @@ class AsyncTrialHandle(TrialView[AsyncDriver]):
         """See `TrialHandle.stop`."""
         return self._keep(await self._driver.run(self._service.stop_trial(self._record.sweep_id, self.number)))
 
-    async def results(self) -> list[Result]:
+    async def results(self, *, after_step: int = 0) -> list[Result]:
         """See `TrialHandle.results`."""
-        return await self._driver.run(self._service.results(self._record.sweep_id, self.number))
+        return await self._driver.run(self._service.results(self._record.sweep_id, self.number, after_step))
 
     async def environment(self) -> TrialEnvironment:
         """See `TrialHandle.environment`."""

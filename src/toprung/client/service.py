@@ -33,6 +33,7 @@ from toprung.tuning.records import (
     Forecast,
     Page,
     Result,
+    Rung,
     SetAside,
     Sweep,
     SweepState,
@@ -40,9 +41,11 @@ from toprung.tuning.records import (
     TrialEnvironment,
     TrialState,
     UsageReport,
+    Values,
 )
 from toprung.tuning.reproduction import Ran, Reproduction, compare
 from toprung.tuning.spec import SweepSpec
+from toprung.tuning.webhooks import Delivery, NewWebhook, Webhook
 
 T = TypeVar("T", bound=BaseModel)
 Params = dict[str, str | int | None]
@@ -51,9 +54,13 @@ _BEST: TypeAdapter[dict[str, list[BestTrial]]] = TypeAdapter(dict[str, list[Best
 _TOKENS: TypeAdapter[dict[str, list[Token]]] = TypeAdapter(dict[str, list[Token]])
 _SET_ASIDE: TypeAdapter[dict[str, list[SetAside]]] = TypeAdapter(dict[str, list[SetAside]])
 _RESULTS: TypeAdapter[dict[str, list[Result]]] = TypeAdapter(dict[str, list[Result]])
+_RUNGS: TypeAdapter[dict[str, list[Rung]]] = TypeAdapter(dict[str, list[Rung]])
+_WEBHOOKS: TypeAdapter[dict[str, list[Webhook]]] = TypeAdapter(dict[str, list[Webhook]])
+_DELIVERIES: TypeAdapter[dict[str, list[Delivery]]] = TypeAdapter(dict[str, list[Delivery]])
 _FILES: TypeAdapter[dict[str, list[Files]]] = TypeAdapter(dict[str, list[Files]])
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _STRINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+_MOST_TRIALS, _MOST_VALUES = 1_000, 100_000
 _FIRST_POLL_S, _SLOWEST_POLL_S = 0.1, 1.0
 _GC_TIMEOUT_S = 3600.0
 """Nothing is said before everything is removed."""
@@ -237,11 +244,24 @@ class Service:
     def decisions(self, sweep_id: str, number: int | None) -> Flow[Decision]:
         return self._pages(f"{_sweep_path(sweep_id)}/decisions", {"number": number}, None, Page[Decision])
 
+    def rungs(self, sweep_id: str) -> Op[list[Rung]]:
+        reply = yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/rungs"))
+        return reply.parse(_RUNGS)["items"]
+
     def events(self, sweep_id: str | None, after: int | None) -> Flow[Event]:
         path = "/v1/events" if sweep_id is None else f"{_sweep_path(sweep_id)}/events"
         return events(self._exchange, path, after)
 
+    def values(self, sweep_id: str, after: int) -> Op[Values]:
+        params = {"after": after, "limit": _MOST_VALUES}
+        return (yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/values", params))).parse(Values)
+
     # trials
+
+    def trial_page(self, sweep_id: str, cursor: str | None) -> Op[Page[Trial]]:
+        params: dict[str, str | int] = {"limit": _MOST_TRIALS} | ({} if cursor is None else {"cursor": cursor})
+        reply = yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/trials", params))
+        return reply.parse(Page[Trial])
 
     def trials(self, sweep_id: str, state: str | None, order_by: str, limit: int | None) -> Flow[Trial]:
         params: Params = {"state": state, "order_by": order_by}
@@ -251,11 +271,11 @@ class Service:
         reply = yield from self._exchange.call(Request("GET", _trial_path(sweep_id, number)))
         return reply.parse(Trial)
 
-    def results(self, sweep_id: str, number: int) -> Op[list[Result]]:
-        """All of them: page after page, until one is empty."""
+    def results(self, sweep_id: str, number: int, after_step: int = 0) -> Op[list[Result]]:
+        """All after a step: page after page, until one is empty."""
         found: list[Result] = []
         while True:
-            params = {"after_step": found[-1].step if found else 0}
+            params = {"after_step": found[-1].step if found else after_step}
             reply = yield from self._exchange.call(Request("GET", f"{_trial_path(sweep_id, number)}/results", params))
             items = reply.parse(_RESULTS)["items"]
             if not items:
@@ -322,6 +342,29 @@ class Service:
     def take_back(self, node: str) -> Op[list[SetAside]]:
         reply = yield from self._exchange.call(Request("DELETE", f"/v1/cluster/set-aside/{quote(node, safe='')}"))
         return reply.parse(_SET_ASIDE)["items"]
+
+    # webhooks
+
+    def create_webhook(self, url: str, events: Sequence[str] | None, format: str, sweeps: str | None) -> Op[NewWebhook]:
+        wanted = {"url": url, "events": events, "format": format, "sweeps": sweeps}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return (yield from self._exchange.call(_send("POST", "/v1/webhooks", given))).parse(NewWebhook)
+
+    def webhooks(self) -> Op[list[Webhook]]:
+        return (yield from self._exchange.call(Request("GET", "/v1/webhooks"))).parse(_WEBHOOKS)["items"]
+
+    def delete_webhook(self, webhook_id: str) -> Op[None]:
+        reply = yield from self._exchange.call(Request("DELETE", _webhook_path(webhook_id)))
+        if reply.head.status == 204 or (reply.head.status == 404 and reply.tries > 1):  # by a try whose answer was lost
+            return
+        raise reply.error()
+
+    def test_webhook(self, webhook_id: str) -> Op[Delivery]:
+        return (yield from self._exchange.call(Request("POST", f"{_webhook_path(webhook_id)}:test"))).parse(Delivery)
+
+    def webhook_deliveries(self, webhook_id: str, limit: int) -> Op[list[Delivery]]:
+        request = Request("GET", f"{_webhook_path(webhook_id)}/deliveries", {"limit": limit})
+        return (yield from self._exchange.call(request)).parse(_DELIVERIES)["items"]
 
     # the service
 
@@ -396,3 +439,7 @@ def _sweep_path(id_or_name: str) -> str:
 
 def _trial_path(sweep_id: str, number: int) -> str:
     return f"{_sweep_path(sweep_id)}/trials/{number}"
+
+
+def _webhook_path(webhook_id: str) -> str:
+    return f"/v1/webhooks/{quote(webhook_id, safe='')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from toprung.tuning.records import (
     Event,
     Forecast,
     Result,
+    Rung,
     SetAside,
     Sweep,
     Trial,
@@ -34,6 +35,7 @@ from toprung.tuning.records import (
     UsageReport,
 )
 from toprung.tuning.reproduction import Reproduction
+from toprung.tuning.webhooks import Delivery, NewWebhook, Webhook
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -157,6 +159,51 @@ class Client:
             NotFound: there is none.
         """
         return self._driver.run(self._service.revoke_token(id))
+
+    def create_webhook(
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        format: str = "standard",
+        sweeps: str | None = None,
+    ) -> NewWebhook:
+        """Have an address told of events. What this returns is the only copy of the secret of its signatures.
+
+        Args:
+            url: where messages go (docs/webhooks.md).
+            events: of "sweep.ended", "sweep.best", "sweep.budget", "trial.failed". Default: all.
+            format: "standard" or "slack".
+            sweeps: "own" or, for admins, "all". Default: as much as you may.
+
+        Raises:
+            Malformed: the address may not be told anything.
+        """
+        return self._driver.run(self._service.create_webhook(url, events, format, sweeps))
+
+    def webhooks(self) -> list[Webhook]:
+        """Your webhooks; an admin sees all."""
+        return self._driver.run(self._service.webhooks())
+
+    def delete_webhook(self, id: str) -> None:
+        """Tell an address nothing any more.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        self._driver.run(self._service.delete_webhook(id))
+
+    def test_webhook(self, id: str) -> Delivery:
+        """Send it a message, once. Returns at once: `webhook_deliveries` tells how that went.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        return self._driver.run(self._service.test_webhook(id))
+
+    def webhook_deliveries(self, id: str, *, limit: int = 50) -> list[Delivery]:
+        """What was sent to it in the last 30 days, the newest first."""
+        return self._driver.run(self._service.webhook_deliveries(id, limit))
 
     def set_aside(self) -> list[SetAside]:
         """The nodes that get no new trials, as others failed on them."""
@@ -335,6 +382,10 @@ class SweepHandle(SweepView[SyncDriver]):
         """What the scheduler decided, about one trial or about all."""
         return self._driver.iterate(self._service.decisions(self.id, number))
 
+    def rungs(self) -> list[Rung]:
+        """How its trials fared at each step at which they are compared, the lowest first."""
+        return self._driver.run(self._service.rungs(self.id))
+
     def cancel(self) -> Sweep:
         """Stop its trials and end it. Returns at once: a running sweep is `cancelled` a little later.
 
@@ -448,9 +499,9 @@ class TrialHandle(TrialView[SyncDriver]):
         """
         return self._keep(self._driver.run(self._service.stop_trial(self._record.sweep_id, self.number)))
 
-    def results(self) -> list[Result]:
-        """All that it has reported, by step."""
-        return self._driver.run(self._service.results(self._record.sweep_id, self.number))
+    def results(self, *, after_step: int = 0) -> list[Result]:
+        """What it has reported after a step, by step; all by default."""
+        return self._driver.run(self._service.results(self._record.sweep_id, self.number, after_step))
 
     def environment(self) -> TrialEnvironment:
         """With what seed its last attempt ran, and in what surroundings: packages, processor, GPU, code."""

@@ -29,8 +29,13 @@ COMMANDS = {
     "token create": {"--owner", "--scope"},
     "token list": set(),
     "token revoke": {"TOKEN"},
-    "submit": {"SPEC", "--watch", "-w", "--code", "--name"},
-    "watch": {"SWEEP"},
+    "webhook create": {"URL", "--event", "--format", "--sweeps"},
+    "webhook list": set(),
+    "webhook delete": {"WEBHOOK"},
+    "webhook test": {"WEBHOOK"},
+    "webhook deliveries": {"WEBHOOK", "--limit"},
+    "submit": {"SPEC", "--watch", "-w", "--code", "--name", "--plain"},
+    "watch": {"SWEEP", "--plain"},
     "list": {"--state", "--owner", "--limit"},
     "show": {"SWEEP", "TRIAL"},
     "tensorboard": {"SWEEP", "--open"},
@@ -128,7 +133,17 @@ def test_usage_errors(args: list[str], message: str) -> None:
 
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
-    heavy = ["ray", "torch", "optuna", "fastapi", "sqlalchemy", "httpx", "toprung.tuning.records", "toprung.client"]
+    heavy = [
+        "ray",
+        "torch",
+        "optuna",
+        "fastapi",
+        "sqlalchemy",
+        "httpx",
+        "textual",
+        "toprung.tuning.records",
+        "toprung.client",
+    ]
     code = f"import sys, toprung.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -17,12 +17,12 @@ from toprung.client.ignore import ALWAYS_IGNORED
 
 NAMES = {
     Client: (
-        "close cluster create_token doctor events gc revoke_token schema set_aside submit sweep sweeps take_back "
-        "tokens url usage validate version"
+        "close cluster create_token create_webhook delete_webhook doctor events gc revoke_token schema set_aside "
+        "submit sweep sweeps take_back test_webhook tokens url usage validate version webhook_deliveries webhooks"
     ),
     SweepHandle: (
         "best best_trials cancel clone decisions delete edit enqueue events extend files id name pause plot record "
-        "refresh resume retry state to_dataframe trial trials wait watch"
+        "refresh resume retry rungs state to_dataframe trial trials wait watch"
     ),
     TrialHandle: (
         "config download_checkpoint environment logs number params record refresh reproduce results state stop value"

@@ -1,41 +1,45 @@
-"""Following a sweep until it ends: live on a terminal, in lines elsewhere, as JSON lines with --json."""
+"""Following a sweep until it ends: full-screen on a terminal, in lines elsewhere, as JSON lines with --json."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from threading import Lock
 from typing import TYPE_CHECKING
-
-from rich.live import Live
 
 from toprung.cli.session import Session
 from toprung.cli.tables import print_best
 from toprung.cli.watching import plain
-from toprung.cli.watching.live import render
-from toprung.cli.watching.view import SWEEP_FINISHED, SweepView
+from toprung.cli.watching.view import SweepView
 from toprung.cli.words import STATE_STYLES, duration, plural
 
 if TYPE_CHECKING:
+    from toprung.cli.watching.screen import WatchApp
     from toprung.client import SweepHandle
-    from toprung.tuning.records import Event
 
-REFRESH_PER_S = 4
 FROM_THE_START = 0
 SUMMARY_TRIALS = 5
-GOES_ON = "Ctrl-C leaves; the sweep goes on"
+GOES_ON = "q leaves; the sweep goes on"
 
 
-def watch(session: Session, sweep: SweepHandle) -> bool:
+class Left(Exception):
+    """The user has left before the sweep's end."""
+
+
+def watch(session: Session, sweep: SweepHandle, *, lines: bool = False) -> bool:
     """Follow `sweep` to its end and print a summary.
 
+    Args:
+        lines: tell it in lines on a terminal too.
+
     Returns:
-        Whether it ended: False means that the user left with Ctrl-C.
+        Whether it ended: False means that the user left.
     """
     try:
-        stream(session, sweep)
-    except KeyboardInterrupt:
+        stream(session, sweep, lines=lines)
+    except (KeyboardInterrupt, Left):
         if not session.as_json:
             session.err.print(f"The sweep goes on; come back with `toprung watch {sweep.name}`.")
         return False
@@ -43,14 +47,23 @@ def watch(session: Session, sweep: SweepHandle) -> bool:
     return True
 
 
-def stream(session: Session, sweep: SweepHandle, leaving: str = GOES_ON) -> None:
-    """Show what happens until the sweep has ended; `leaving` says what Ctrl-C does."""
+def stream(session: Session, sweep: SweepHandle, leaving: str = GOES_ON, *, lines: bool = False) -> None:
+    """Show what happens until the sweep has ended.
+
+    Args:
+        leaving: what it means to leave.
+        lines: tell it in lines on a terminal too.
+
+    Raises:
+        Left: the user left, and the sweep hasn't ended.
+        KeyboardInterrupt: it was Ctrl-C, or SIGTERM.
+    """
     if session.as_json:
         _as_json(session, sweep)
-    elif session.out.is_terminal:
-        _live(session, sweep, leaving)
-    else:
+    elif lines or not session.out.is_terminal or os.environ.get("TERM") == "dumb":
         _lines(session, sweep)
+    else:
+        _full_screen(session, sweep, leaving)
 
 
 def summarise(session: Session, sweep: SweepHandle) -> None:
@@ -81,39 +94,40 @@ def _as_json(session: Session, sweep: SweepHandle) -> None:
 
 
 def _lines(session: Session, sweep: SweepHandle) -> None:
-    # told from the beginning, so it begins with nothing
-    view = SweepView(sweep.record.model_copy(update={"trials": {}, "ended_at": None}))
+    view = SweepView(sweep.record)
     out = session.out
     for event in sweep.events(after=FROM_THE_START):
         for change in view.apply(event):
             out.print(plain.line(view, change))
 
 
-def _live(session: Session, sweep: SweepHandle, leaving: str) -> None:
+def _full_screen(session: Session, sweep: SweepHandle, leaving: str) -> None:
+    from toprung.cli.watching.screen import Ending, WatchApp  # noqa: PLC0415 Textual takes a quarter of a second
+
+    async def show() -> WatchApp:
+        async with session.async_client() as client:
+            app = WatchApp(await client.sweep(sweep.id), leaving)
+            with _interrupted_by_sigterm(app):
+                await app.run_async()
+        return app
+
+    app = asyncio.run(show())
+    if app.failure is not None:
+        raise app.failure
+    if app.return_value is Ending.INTERRUPTED:
+        raise KeyboardInterrupt
     sweep.refresh()
-    view = SweepView(sweep.record, sweep.best_trials(20))
-    view.leaving = leaving
-    if view.state in SWEEP_FINISHED:
-        return
-    with _drawing(session, view) as lock:
-        for event in sweep.events(after=FROM_THE_START):
-            _apply(view, event, lock)
-
-
-def _apply(view: SweepView, event: Event, lock: Lock) -> None:
-    with lock:
-        view.apply(event)
+    if app.return_value is Ending.LEFT and not sweep.state.finished:
+        raise Left
 
 
 @contextmanager
-def _drawing(session: Session, view: SweepView) -> Iterator[Lock]:
-    """Redraw `view` a few times a second from a thread of its own; take the lock to change the view."""
-    out, lock = session.out, Lock()
-
-    def picture() -> object:
-        with lock:
-            return render(view, out.width, out.height - 1, datetime.now(UTC))
-
-    live = Live(console=out, get_renderable=picture, refresh_per_second=REFRESH_PER_S, transient=True)  # type: ignore[arg-type]  # Text is renderable
-    with live:
-        yield lock
+def _interrupted_by_sigterm(app: WatchApp) -> Iterator[None]:
+    """Leave by the front door, which gives the terminal back as it was."""
+    before, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, app.action_interrupt)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""Telling other services what happens: Standard Webhooks, signed, sent again until they arrive."""

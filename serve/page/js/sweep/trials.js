@@ -1,0 +1,131 @@
+/** The table of a sweep's trials, with what is shown of them and in which order. */
+
+import { get } from "../api.js";
+import { h, replace, setText } from "../dom.js";
+import { Table } from "../table.js";
+import { state } from "../url.js";
+import { asked } from "./model.js";
+import { plural } from "./words.js";
+
+/**
+ * @param {import("./model.js").Model} model
+ * @param {{actions: (number: number | null) => HTMLElement[], onColumns: (columns: object[]) => void, signal: AbortSignal}} options
+ *   `actions`: what can be done with the chosen trial; `onColumns`: told which columns there are
+ * @returns {{element: HTMLElement, refresh: () => Promise<void>, load: () => Promise<void>}}
+ */
+export function trials(model, { actions, onColumns, signal }) {
+  const order = { name: state.get("sort"), descending: state.get("desc") === "1" };
+  let chosen = state.get("columns")?.split(",").filter(Boolean) ?? null;
+  const count = h("span", { class: "quiet count", role: "status" }, " ");
+  const problem = h("p", { class: "error-line bad", role: "alert" });
+  const csv = h("a", { class: "button", download: "" }, "CSV");
+  const menu = columnsMenu((names) => {
+    chosen = names;
+    state.set({ columns: names?.join(",") });
+    table.reload();
+  });
+  const acts = h("span", { class: "toolbar trial-actions" });
+  const sortQuery = () => ({ order_by: order.name, descending: order.name ? order.descending : null });
+
+  const table = new Table({
+    label: "Trials",
+    href: (number) => model.trial(number),
+    fetch: (offset, limit, aborted) =>
+      get(asked(`${model.api}/table`, { columns: chosen?.join(","), filter: model.wanted, ...sortQuery(), offset, limit }), { signal: aborted }),
+    onSort(name) {
+      const again = order.name === name;
+      // once: as it reads; twice: the other way; thrice: by number again
+      Object.assign(order, again && order.descending ? { name: null, descending: false } : { name, descending: again });
+      state.set({ sort: order.name, desc: order.descending ? 1 : null });
+      table.setOrder(order.name, order.descending);
+      table.reload();
+    },
+    onSelect: (number) => model.select(number),
+    onError: (error) => setText(problem, error.problems?.[0]?.message ?? error.detail ?? error.message),
+    onWindow(total) {
+      setText(problem, "");
+      setText(count, total === 0 && !model.wanted ? "No trials yet: the first appears when it starts." : counted(total, model));
+    },
+    signal,
+  });
+  table.setOrder(order.name, order.descending);
+  table.select(model.selected);
+
+  const showActions = () => replace(acts, ...actions(model.selected));
+  model.addEventListener("selection", () => {
+    table.select(model.selected);
+    showActions();
+  }, { signal });
+  model.addEventListener("filter", () => table.reload(), { signal });
+  csv.addEventListener("mousedown", setCsv, { signal });
+  csv.addEventListener("focus", setCsv, { signal });
+  setCsv();
+  showActions();
+
+  function setCsv() {
+    csv.href = asked(`${model.api}/trials.csv`, { columns: chosen?.join(","), filter: model.wanted, ...sortQuery() });
+  }
+
+  async function loadColumns() {
+    const { columns } = await get(asked(`${model.api}/table`, { limit: 1 }), { signal });
+    menu.offer(columns, chosen);
+    onColumns(columns);
+  }
+
+  let known = 0;
+  return {
+    element: h(
+      "section",
+      { class: "panel trials", "aria-labelledby": "trials-title" },
+      h("div", { class: "chart-head" }, h("h2", { id: "trials-title" }, "Trials"), count, acts, h("div", { class: "toolbar" }, menu.element, csv)),
+      problem,
+      table.element,
+    ),
+    /** What is in view, as it is now; columns that came with first results are offered. */
+    async refresh() {
+      await table.refresh();
+      if (known !== model.sweep.num_results > 0) {
+        known = model.sweep.num_results > 0;
+        await loadColumns();
+        if (!chosen) await table.reload();
+      }
+    },
+    async load() {
+      known = model.sweep.num_results > 0;
+      await Promise.all([table.reload(), loadColumns()]);
+    },
+  };
+}
+
+function counted(total, model) {
+  const all = Object.values(model.sweep.trials).reduce((sum, each) => sum + each, 0);
+  return model.wanted ? `${total.toLocaleString("en")} of ${plural(all, "trial")}` : plural(total, "trial");
+}
+
+function columnsMenu(onChange) {
+  const list = h("div", { class: "menu-list" });
+  const element = h("details", { class: "menu" }, h("summary", { class: "button" }, "Columns"), list);
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    element.open = false;
+    element.firstChild.focus();
+  });
+  return {
+    element,
+    offer(columns, chosen) {
+      const boxes = columns.slice(1).map(({ name }) =>
+        h("label", null, h("input", { type: "checkbox", value: name, checked: chosen === null || chosen.includes(name), onchange: changed }), " ", name),
+      );
+      replace(list, h("button", { type: "button", class: "button small", onclick: () => all() }, "All"), ...boxes);
+
+      function changed() {
+        const names = [...list.querySelectorAll("input:checked")].map((box) => box.value);
+        onChange(names.length === columns.length - 1 ? null : ["number", ...names]);
+      }
+      function all() {
+        for (const box of list.querySelectorAll("input")) box.checked = true;
+        onChange(null);
+      }
+    },
+  };
+}

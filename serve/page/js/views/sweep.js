@@ -1,0 +1,82 @@
+/** The page of one sweep. */
+
+import { events, getWithEtag } from "../api.js";
+import { showError } from "../dialog.js";
+import { h, replace } from "../dom.js";
+import { path } from "../url.js";
+import { actions } from "../sweep/actions.js";
+import { charts } from "../sweep/charts.js";
+import { filterBar } from "../sweep/filter.js";
+import { header } from "../sweep/header.js";
+import { Model } from "../sweep/model.js";
+import { paced } from "../sweep/pace.js";
+import { enqueueCopy, retryTrial, stopTrial } from "../sweep/trial_actions.js";
+import { trials } from "../sweep/trials.js";
+import { hasEnded } from "../sweep/words.js";
+
+const ROWS_EVERY_MS = 500;
+const ENDED_EVERY_MS = 20_000;
+
+/** Shows a sweep, and goes on showing it as it changes. */
+export async function show(root, { params, signal, session }) {
+  const found = await getWithEtag(path`/v1/sweeps/${params.sweep}`, { signal });
+  const model = new Model(found.body);
+  model.etag = found.etag;
+
+  const mayChange = !session?.auth || session.scope === "admin" || (session.scope === "write" && session.owner === model.sweep.owner);
+  const head = header(model, { actions: actions(model, { mayChange, refresh: () => stand(), signal }), signal });
+  const figures = charts(model, signal);
+  const table = trials(model, { actions: (number) => trialActions(model, number, mayChange), onColumns: figures.columns, signal });
+  replace(root, h("div", { class: "sweep-page" }, head, filterBar(model, signal), figures.element, table.element));
+
+  const stand = paced(ROWS_EVERY_MS, async () => {
+    try {
+      const { body, etag } = await getWithEtag(model.api, { signal });
+      model.setSweep(body, etag);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.status === 404) showError(root, error, h("a", { href: "/" }, "All sweeps")); // it was deleted
+    }
+  }, signal);
+  const rows = paced(ROWS_EVERY_MS, () => table.refresh(), signal);
+  const everything = () => {
+    stand();
+    rows();
+    figures.poke();
+  };
+  follow(model, head, everything, signal);
+  await table.load();
+}
+
+/** Goes on with what happens to the sweep: until it has ended, and again should somebody extend it. */
+function follow(model, head, everything, signal) {
+  let ended = false;
+  const open = () => {
+    ended = false;
+    events(`${model.api}/events?last_event_id=newest`, everything, {
+      signal,
+      onState(state) {
+        head.connection(state);
+        ended = state === "ended";
+        if (state !== "lost") everything(); // whatever happened while nobody listened
+      },
+    });
+  };
+  model.addEventListener("sweep", () => ended && !hasEnded(model.sweep) && open(), { signal });
+  const slow = setInterval(() => ended && everything(), ENDED_EVERY_MS);
+  signal.addEventListener("abort", () => clearInterval(slow));
+  open();
+}
+
+function trialActions(model, number, mayChange) {
+  if (number === null) return [];
+  const button = (label, onclick, kind = "") => h("button", { type: "button", class: `button small ${kind}`, onclick }, label);
+  const open = h("a", { class: "button small", href: model.trial(number) }, `Open trial ${number}`);
+  if (!mayChange) return [open];
+  return [
+    open,
+    button("Stop", () => stopTrial(model.api, number), "danger"),
+    button("Retry", () => retryTrial(model.api, number)),
+    button("Enqueue a copy…", () => enqueueCopy(model.api, model.sweep, number)),
+  ];
+}

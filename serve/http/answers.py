@@ -35,7 +35,7 @@ def cacheable(request: Request, model: BaseModel) -> Response:
     body = model.model_dump_json().encode()
     etag = _etag(body, model)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if _matches(request.headers.getlist("if-none-match"), etag):
+    if matches(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type=JSON)
 
@@ -57,7 +57,7 @@ def wants_ndjson(request: Request) -> bool:
     return any(part.split(";")[0].strip() == NDJSON for part in accepted.split(","))
 
 
-def _matches(given: list[str], etag: str) -> bool:
+def matches(given: list[str], etag: str) -> bool:
     """RFC 9110, 13.1.2: the weak comparison."""
     tags = [tag.strip().removeprefix("W/") for tag in ",".join(given).split(",")]
     return etag in tags or "*" in tags

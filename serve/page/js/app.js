@@ -1,0 +1,139 @@
+// The page: which view an address means, who is looking, what stands around.
+
+import { ApiError, LOGIN, get } from "./api.js";
+import { showError } from "./dialog.js";
+import { h, replace } from "./dom.js";
+import { showHeader } from "./header.js";
+
+/** Path, the view's module, its title; `:name` takes one part of the path. */
+const ROUTES = [
+  ["/", () => import("./views/sweeps.js"), () => "Sweeps"],
+  ["/sweeps/:sweep", () => import("./views/sweep.js"), ({ sweep }) => sweep],
+  ["/sweeps/:sweep/trials/:number", () => import("./views/trial.js"), ({ sweep, number }) => `${sweep} trial ${number}`],
+  ["/compare", () => import("./views/compare.js"), () => "Compare"],
+  ["/cluster", () => import("./views/cluster.js"), () => "Cluster"],
+  ["/submit", () => import("./views/submit.js"), () => "Submit"],
+  ["/login", () => import("./views/login.js"), () => "Log in"],
+];
+
+const main = document.getElementById("main");
+const header = document.getElementById("top");
+let leaving = new AbortController();
+let session = null;
+
+/** The view of the present address. */
+async function render({ focus = false } = {}) {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const root = h("div", { class: "view" });
+  replace(main, root);
+  const found = match(location.pathname);
+  document.title = found ? `${found.title} · Toprung` : "Toprung";
+  try {
+    session ??= await get("/session", { signal });
+    if (signal.aborted) return;
+    showHeader(header, session, logOut);
+    if (!found) return nothingHere(root);
+    const view = await found.load();
+    if (signal.aborted) return;
+    if (focus) main.focus({ preventScroll: true });
+    await view.show(root, {
+      params: found.params,
+      query: new URLSearchParams(location.search),
+      signal,
+      session,
+    });
+  } catch (error) {
+    if (signal.aborted || error.name === "AbortError") return;
+    if (error instanceof ApiError && error.status === 401) await askWho(root, signal);
+    else showError(root, error, nextStep(error));
+  }
+}
+
+function match(pathname) {
+  const parts = pathname.split("/").filter(Boolean);
+  for (const [pattern, load, title] of ROUTES) {
+    const wanted = pattern.split("/").filter(Boolean);
+    if (wanted.length !== parts.length) continue;
+    const params = {};
+    if (wanted.every((each, index) => takes(each, parts[index], params))) return { params, load, title: title(params) };
+  }
+  return null;
+}
+
+function takes(wanted, part, params) {
+  if (!wanted.startsWith(":")) return wanted === part;
+  try {
+    params[wanted.slice(1)] = decodeURIComponent(part);
+  } catch {
+    return false; // a stray %
+  }
+  return true;
+}
+
+function nothingHere(root) {
+  replace(
+    root,
+    h("div", { class: "empty" }, h("h1", null, "There is no such page"), h("a", { href: "/", class: "button" }, "All sweeps")),
+  );
+}
+
+function nextStep(error) {
+  if (error.status === 404) return h("a", { href: "/" }, "All sweeps");
+  return h("button", { class: "button", onclick: () => render() }, "Try again");
+}
+
+/** The login in the place of the view; the address stays, so that the view comes once it is known who asks. */
+async function askWho(root, signal) {
+  session = null;
+  showHeader(header, null, logOut);
+  const view = await import("./views/login.js");
+  if (!signal.aborted) await view.show(root, { query: new URLSearchParams(), signal, onLogin: begin });
+}
+
+async function logOut() {
+  const { send } = await import("./api.js");
+  await send("DELETE", "/session");
+  session = null;
+  await render();
+}
+
+function begin(who) {
+  session = who;
+  return render({ focus: true });
+}
+
+/** Goes to another address of the page. */
+export function go(address, { replaced = false } = {}) {
+  history[replaced ? "replaceState" : "pushState"](null, "", address);
+  window.scrollTo(0, 0);
+  return render({ focus: true });
+}
+
+function isOurs(link, event) {
+  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return false;
+  if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return false;
+  return match(link.pathname) !== null;
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (!isOurs(link, event)) return;
+  const same = link.pathname === location.pathname && link.search === location.search;
+  if (same && link.hash) return; // a place on the page
+  event.preventDefault();
+  go(link.pathname + link.search + link.hash, { replaced: same });
+});
+window.addEventListener("popstate", () => render({ focus: true }));
+window.addEventListener(LOGIN, () => {
+  if (!leaving.signal.aborted && session?.auth !== false) {
+    leaving.abort(); // the view ends: all it asks for would be refused
+    leaving = new AbortController();
+    const root = h("div", { class: "view" });
+    replace(main, root);
+    askWho(root, leaving.signal);
+  }
+});
+
+render();

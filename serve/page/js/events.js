@@ -1,0 +1,85 @@
+// Events as they happen, by server-sent events, without a gap.
+
+import { LOGIN } from "./api.js";
+
+const TYPES = ["sweep.state", "sweep.edited", "trial.state", "trial.results", "decision", "budget", "warning", "message"];
+const AGAIN_MS = 1_500;
+/** A stream is worth a connection, and browsers have few to a host: a page that nobody sees gives its own up. */
+const HIDDEN_MS = 60_000;
+
+/**
+ * Follows a stream until `signal` aborts or it has ended. The browser comes back by itself with the last event's id;
+ * where it has given up (the service answered with an error), this does.
+ *
+ * @param {string} path such as /v1/events?last_event_id=newest
+ * @param {(event: {id: number, sweep_id: string, type: string, at: string, data: Object}) => void} onEvent
+ * @param {{signal: AbortSignal, onState?: (state: "open"|"lost"|"ended") => void}} options
+ */
+export function events(path, onEvent, { signal, onState = () => {} }) {
+  let source = null;
+  let last = null;
+  let said = null;
+  let waiting = null;
+
+  const say = (state) => {
+    if (state !== said) onState((said = state));
+  };
+  const hear = (message) => {
+    last = message.lastEventId || last;
+    onEvent(JSON.parse(message.data));
+  };
+  const open = () => {
+    if (signal.aborted || source) return;
+    source = new EventSource(last === null ? path : withLast(path, last));
+    for (const type of TYPES) source.addEventListener(type, hear);
+    source.onopen = () => say("open");
+    source.onerror = async () => {
+      if (source?.readyState !== EventSource.CLOSED) {
+        say("lost"); // it comes back by itself
+        return;
+      }
+      source = null;
+      if (await isOver(last === null ? path : withLast(path, last), signal)) {
+        if (!signal.aborted) say("ended");
+        return;
+      }
+      say("lost");
+      waiting = setTimeout(open, AGAIN_MS);
+    };
+  };
+  const close = () => {
+    clearTimeout(waiting);
+    source?.close();
+    source = null;
+  };
+  const onVisibility = () => {
+    clearTimeout(waiting);
+    if (document.hidden) waiting = setTimeout(close, HIDDEN_MS);
+    else if (said !== "ended") open();
+  };
+
+  open();
+  document.addEventListener("visibilitychange", onVisibility, { signal });
+  signal.addEventListener("abort", close);
+}
+
+/** Why a stream was refused: an EventSource does not tell. */
+async function isOver(path, signal) {
+  const probe = new AbortController();
+  signal.addEventListener("abort", () => probe.abort());
+  try {
+    const answer = await fetch(path, { signal: probe.signal });
+    if (answer.status === 401) window.dispatchEvent(new Event(LOGIN));
+    return [204, 401, 403, 404].includes(answer.status);
+  } catch {
+    return signal.aborted;
+  } finally {
+    probe.abort();
+  }
+}
+
+function withLast(path, id) {
+  const url = new URL(path, location.origin);
+  url.searchParams.set("last_event_id", id);
+  return url.pathname + url.search;
+}

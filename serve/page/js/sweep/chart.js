@@ -32,7 +32,7 @@ const SOON_MS = 60;
 export class Chart {
   #model;
   #options;
-  #plot = h("div", { class: "plot", "aria-busy": "true" });
+  #plot = h("div", { class: "plot", role: "figure", "aria-busy": "true" });
   #note = h("p", { class: "plot-note quiet" });
   #seen = null; // the text of the figure that is drawn
   #asking = null;
@@ -125,9 +125,12 @@ export class Chart {
 
   async #show(found) {
     const figure = JSON.parse(found);
-    this.#say(figure.layout?.meta?.note ?? "", false);
+    const { note, empty } = figure.layout.meta ?? {};
+    this.#say("", false);
+    this.#plot.setAttribute("aria-label", [this.#options.title, empty ?? note].filter(Boolean).join(": "));
     this.#options.prepare(figure);
-    figure.layout.uirevision ??= this.#options.name; // zoom stays when trials come
+    // zoom stays when trials come, and goes when the axes mean something else
+    figure.layout.uirevision = [this.#options.name, ...this.#logs, this.#model.metric].join();
     if (this.#model.selected !== null) figure.data.push(...chosenTrace(figure.data, this.#model.selected));
     await draw(this.#plot, figure);
     this.#seen = found;

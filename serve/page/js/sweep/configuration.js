@@ -83,11 +83,8 @@ function yamlScalar(value) {
 
 function yamlText(text) {
   // quotes wherever either version could take the text for something else
-  return /^[A-Za-z][A-Za-z_ -]*[A-Za-z]$|^[A-Za-z]$/.test(text) && !WORDS.has(text.toLowerCase())
-    ? text
-    : /^[A-Za-z_][A-Za-z0-9_]*$/.test(text) && !WORDS.has(text.toLowerCase())
-      ? text
-      : JSON.stringify(text);
+  const plain = /^[A-Za-z](?:[A-Za-z0-9_ -]*[A-Za-z0-9_])?$/.test(text) && !WORDS.has(text.toLowerCase());
+  return plain ? text : JSON.stringify(text);
 }
 
 function exactNumber(value) {

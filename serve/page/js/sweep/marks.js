@@ -26,7 +26,7 @@ export function chosenTrace(traces, number) {
     return [
       {
         type: "scatter",
-        mode: (trace.mode ?? "").includes("lines") && at.length > 1 ? "lines+markers" : "markers",
+        mode: trace.connectgaps === false && at.length > 1 ? "lines+markers" : "markers", // a curve among many
         name: NAME,
         x: pick(trace.x),
         y: pick(trace.y),

@@ -93,9 +93,9 @@ export function decided(decision, spec) {
   if (spec.scheduler.type === "median") {
     return `At step ${decision.rung} its ${metric}; the others' median was ${number(decision.cutoff)}. ${ending[action]}`;
   }
-  const others = seen === 1 ? "the first trial seen" : `rank ${rank} of the ${seen} trials seen`;
-  const cutoff = places ? `the last of them with ${number(decision.cutoff)}` : "none so far";
-  return `At rung ${decision.rung} its ${metric}, ${others}. ${places} of them may go on, ${cutoff}. ${ending[action]}`;
+  const others = seen === 1 ? "the first trial there" : `rank ${rank} of the ${seen} trials there`;
+  const allowed = `${places} of them may go on, the last with ${number(decision.cutoff)}`;
+  return `At rung ${decision.rung} its ${metric}, ${others}. ${places ? allowed : "None may go on yet"}. ${ending[action]}`;
 }
 
 /** `1 trial`, `1,200 trials`. */

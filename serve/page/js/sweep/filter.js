@@ -18,10 +18,10 @@ export function filterBar(model, signal) {
     placeholder: example(model.sweep.spec),
     value: model.filter,
     autocomplete: "off",
-    spellcheck: false,
     "aria-describedby": "filter-problem",
     "aria-keyshortcuts": "/",
   });
+  input.spellcheck = false;
   const problem = h("p", { id: "filter-problem", class: "filter-problem", role: "status" });
   const chips = h("div", { class: "brushes" });
   const submit = async () => {
@@ -50,6 +50,7 @@ export function filterBar(model, signal) {
   const showBrush = () => keyed(chips, Object.entries(model.brush), ([column]) => column, ([column]) => brushChip(model, column), updateChip);
   model.addEventListener("brush", showBrush, { signal });
   showBrush();
+  if (model.filter) submit(); // from an address, which may be wrong
   return h("div", { class: "filter-bar" }, form, chips, problem);
 }
 

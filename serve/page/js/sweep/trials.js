@@ -11,11 +11,12 @@ import { plural } from "./words.js";
  * @param {import("./model.js").Model} model
  * @param {{actions: (number: number | null) => HTMLElement[], onColumns: (columns: object[]) => void, signal: AbortSignal}} options
  *   `actions`: what can be done with the chosen trial; `onColumns`: told which columns there are
- * @returns {{element: HTMLElement, refresh: () => Promise<void>, load: () => Promise<void>}}
+ * @returns {{element: HTMLElement, load: () => Promise<void>, refresh: () => Promise<void>}} `refresh`: what is in view, as it is now
  */
 export function trials(model, { actions, onColumns, signal }) {
   const order = { name: state.get("sort"), descending: state.get("desc") === "1" };
   let chosen = state.get("columns")?.split(",").filter(Boolean) ?? null;
+  let offered = "";
   const count = h("span", { class: "quiet count", role: "status" }, " ");
   const problem = h("p", { class: "error-line bad", role: "alert" });
   const csv = h("a", { class: "button", download: "" }, "CSV");
@@ -42,7 +43,8 @@ export function trials(model, { actions, onColumns, signal }) {
     },
     onSelect: (number) => model.select(number),
     onError: (error) => setText(problem, error.problems?.[0]?.message ?? error.detail ?? error.message),
-    onWindow(total) {
+    onWindow(total, columns) {
+      if (chosen === null) offer(columns);
       setText(problem, "");
       setText(count, total === 0 && !model.wanted ? "No trials yet: the first appears when it starts." : counted(total, model));
     },
@@ -66,13 +68,14 @@ export function trials(model, { actions, onColumns, signal }) {
     csv.href = asked(`${model.api}/trials.csv`, { columns: chosen?.join(","), filter: model.wanted, ...sortQuery() });
   }
 
-  async function loadColumns() {
-    const { columns } = await get(asked(`${model.api}/table`, { limit: 1 }), { signal });
+  function offer(columns) {
+    const names = columns.map((column) => column.name).join("\n");
+    if (names === offered) return;
+    offered = names;
     menu.offer(columns, chosen);
     onColumns(columns);
   }
 
-  let known = 0;
   return {
     element: h(
       "section",
@@ -81,18 +84,11 @@ export function trials(model, { actions, onColumns, signal }) {
       problem,
       table.element,
     ),
-    /** What is in view, as it is now; columns that came with first results are offered. */
-    async refresh() {
-      await table.refresh();
-      if (known !== model.sweep.num_results > 0) {
-        known = model.sweep.num_results > 0;
-        await loadColumns();
-        if (!chosen) await table.reload();
-      }
-    },
+    refresh: () => table.refresh(),
     async load() {
-      known = model.sweep.num_results > 0;
-      await Promise.all([table.reload(), loadColumns()]);
+      const all = chosen && get(asked(`${model.api}/table`, { limit: 1 }), { signal });
+      await table.reload();
+      if (all) offer((await all).columns);
     },
   };
 }

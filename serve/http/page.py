@@ -31,7 +31,8 @@ _POLICY = (
     # 'unsafe-eval': plotly compiles the wrappers of its WebGL shaders by Function; 'unsafe-inline': it sets styles.
     # No script is inline, and none comes from elsewhere
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    "img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'"
 )
 _PAGE_HEADERS = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "same-origin"}
 _REVALIDATE = "no-cache"

@@ -52,10 +52,26 @@ class LiveStream(StreamingResponse):
 
 
 def event_stream(
-    feed: Feed, after: int, sweep_id: str | None, *, ping_s: float = PING_S, life_s: float = LIFE_S
+    feed: Feed,
+    after: int,
+    sweep_id: str | None,
+    *,
+    named: bool = False,
+    ping_s: float = PING_S,
+    life_s: float = LIFE_S,
 ) -> LiveStream:
-    """Events as they happen, until the sweep's last one."""
-    content = _live(feed, after, sweep_id, ping_s, life_s * random.uniform(0.9, 1.0))  # not all at the same moment
+    """Events as they happen, until the sweep's last one.
+
+    Args:
+        feed: where they come from.
+        after: the event after which to start.
+        sweep_id: of this sweep alone.
+        named: tell the caller which event that is, so that it can come back before there was another one.
+        ping_s: how long it may be silent.
+        life_s: when it ends, roughly.
+    """
+    life_s *= random.uniform(0.9, 1.0)  # not all at the same moment
+    content = _live(feed, after, sweep_id, named, ping_s, life_s)
     return LiveStream(content, "text/event-stream", within=feed.watched())
 
 
@@ -64,8 +80,10 @@ def ended_stream(store: Store, sweep_id: str, first: list[Frame]) -> LiveStream:
     return LiveStream(_replay(store, sweep_id, first), "text/event-stream")
 
 
-async def _live(feed: Feed, position: int, sweep_id: str | None, ping_s: float, life_s: float) -> AsyncIterator[bytes]:
-    yield _preamble()
+async def _live(
+    feed: Feed, position: int, sweep_id: str | None, named: bool, ping_s: float, life_s: float
+) -> AsyncIterator[bytes]:
+    yield _preamble(position if named else None)
     now = time.monotonic()
     ends_at, ping_at = now + life_s, now + ping_s
     while now < ends_at:
@@ -108,8 +126,9 @@ async def read_page(store: Store, after: int, sweep_id: str) -> list[Frame]:
     return frames
 
 
-def _preamble() -> bytes:
-    return b"retry: %d\n\n" % _RETRY_MS
+def _preamble(named: int | None = None) -> bytes:
+    """A browser takes the id of even an empty event for the last one that it has seen, and comes back with it."""
+    return b"retry: %d\n%s\n" % (_RETRY_MS, b"" if named is None else b"id: %d\n" % named)
 
 
 def _joined(frames: list[Frame], sweep_id: str | None) -> tuple[bytes, bool]:

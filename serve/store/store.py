@@ -121,16 +121,19 @@ class Store:
         state: SweepState | None = None,
         name: str | None = None,
         owner: str | None = None,
+        text: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Sweep]:
-        """Sweeps, newest first.
+        """Sweeps, newest first; with `text` those that have it in their name, in letters of any size.
 
         Raises:
             Malformed: the cursor is none of this listing.
         """
         with self._database.read() as connection:
-            return sweeps.find(connection, state=state, name=name, owner=owner, cursor=cursor, limit=_limit(limit))
+            return sweeps.find(
+                connection, state=state, name=name, owner=owner, text=text, cursor=cursor, limit=_limit(limit)
+            )
 
     def set_sweep_state(
         self,

@@ -93,6 +93,7 @@ def find(
     state: SweepState | None,
     name: str | None,
     owner: str | None,
+    text: str | None = None,
     cursor: str | None,
     limit: int,
 ) -> Page[Sweep]:
@@ -103,6 +104,9 @@ def find(
         query = query.where(sweeps.c.name == (name if name.isprintable() else ""))
     if owner is not None:
         query = query.where(sweeps.c.owner == (owner if owner.isprintable() else ""))
+    if text is not None:
+        known = text if text.isprintable() else "\ufffd"  # PostgreSQL takes no NUL
+        query = query.where(sweeps.c.name.icontains(known, autoescape=True))
     if cursor is not None:
         (last,) = decode_cursor(cursor, _ORDER, (str,))
         query = query.where(sweeps.c.id < last)

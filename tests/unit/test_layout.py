@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LINKED = ("tuning", "serve", "cluster", "examples")
-SHIPPED = (".py", ".yaml", ".mako", ".md", ".typed")
+SHIPPED = (".py", ".yaml", ".mako", ".md", ".typed", ".html", ".css", ".js", ".svg")
 
 
 @pytest.mark.parametrize("room", LINKED)

@@ -35,6 +35,8 @@ class SweepQuery(Query):
     name: str | None = None
     owner: str | None = None
     """Whose token submitted it."""
+    text: str | None = Field(None, max_length=200)
+    """What its name contains, in letters of any size."""
     cursor: str | None = None
     limit: int = Field(50, ge=1, le=1_000)
 
@@ -114,7 +116,12 @@ def validate_sweep(context: Context, sent: SentSpec) -> Response:
 def list_sweeps(context: Context, request: Request, query: Annotated[SweepQuery, fastapi.Query()]) -> Response:
     """Sweeps, the newest first."""
     page = context.store.list_sweeps(
-        state=query.state, name=query.name, owner=query.owner, cursor=query.cursor, limit=query.limit
+        state=query.state,
+        name=query.name,
+        owner=query.owner,
+        text=query.text,
+        cursor=query.cursor,
+        limit=query.limit,
     )
     return cacheable(request, page.model_copy(update={"items": _placed(context, page.items)}))
 

@@ -67,6 +67,10 @@ class TestSweeps:
         assert [sweep.id for sweep in store.list_sweeps(state=SweepState.QUEUED).items] == [made[3]]
         assert [sweep.id for sweep in store.list_sweeps(name="n1").items] == made[1::2]
         assert store.list_sweeps(name="n\0").items == []
+        found = store.list_sweeps(text="N1").items
+        assert [sweep.id for sweep in found] == made[1::2]
+        for nothing in ("n%", "_1", "n\0", "'"):
+            assert store.list_sweeps(text=nothing).items == []
 
     def test_what_the_controller_works_on_is_by_priority_then_age(self, store: Store) -> None:
         low, high, also_low, done = (new_sweep(store, priority=priority) for priority in (0, 5, 0, 9))

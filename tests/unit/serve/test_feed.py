@@ -82,3 +82,13 @@ async def test_the_store_is_read_once_for_all(store: Store, sweep: Sweep, monkey
 
     assert all(frames[0] is found[0][0] for frames in found)
     assert sum(reads) == 1
+
+
+async def test_who_starts_with_the_newest_event_can_come_back_before_there_is_another(
+    store: Store, sweep: Sweep
+) -> None:
+    newest = store.last_event_id()
+    stream = event_stream(Feed(store), newest, None, named=True)
+    async for piece in stream.body_iterator:
+        assert piece == b"retry: 1000\nid: %d\n\n" % newest, "no event to a browser, but an id to come back with"
+        break

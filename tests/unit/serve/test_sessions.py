@@ -18,6 +18,17 @@ def test_a_cookie_says_whose_it_is_until_it_ends() -> None:
     assert sessions.token_id(cookie, now=1000.0 + SESSION_S) is None
 
 
+def test_one_who_logged_out_needs_another() -> None:
+    sessions = Sessions()
+    cookie, other = sessions.begin(TOKEN_ID, now=1000.0), sessions.begin(TOKEN_ID, now=1000.0)
+    sessions.end(cookie, now=1001.0)
+    sessions.end("nonsense", now=1001.0)
+
+    assert cookie != other
+    assert sessions.token_id(cookie, now=1002.0) is None
+    assert sessions.token_id(other, now=1002.0) == TOKEN_ID
+
+
 def test_one_of_another_process_does_not_count() -> None:
     assert Sessions().token_id(Sessions().begin(TOKEN_ID)) is None
 

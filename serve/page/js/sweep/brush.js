@@ -1,10 +1,11 @@
 /**
  * What is brushed in the parallel coordinates, as ranges of columns and chosen values, and as an expression.
  *
- * A brush is `{column: [[low, high], …]}` for numbers and `{column: ["adam", …]}` for choices.
+ * A brush is `{column: [[low, high], …]}` for numbers and `{column: ["adam", …]}` for choices; null is one without a value.
  */
 
 const DIGITS = 6;
+const WIDTH = 0.03;
 
 /**
  * The expression of a brush; "" where nothing is brushed.
@@ -54,30 +55,50 @@ export function writeBrush(brush) {
  * What is brushed in a figure of parallel coordinates.
  *
  * @param {object[]} dimensions of its trace, as plotly has them now
+ * @param {Record<string, {log: boolean, levels: any[] | null, missing: number | null}>} scales of `layout.meta.dimensions`
  */
-export function brushOf(dimensions) {
+export function brushOf(dimensions, scales) {
   const brush = {};
-  for (const dimension of dimensions) {
-    const given = dimension.constraintrange;
+  for (const { name, values, constraintrange: given } of dimensions) {
     if (!given?.length) continue;
     const ranges = Array.isArray(given[0]) ? given : [given];
-    const parts = choices(dimension) ? chosen(dimension, ranges) : ranges.map((range) => range.map((x) => onAxis(dimension, x)));
-    if (parts.length) brush[dimension.name] = parts;
+    const parts = ranges.flatMap((range) => partsIn(range, scales[name], values));
+    // a brush between two choices, say, leaves nothing: then it is none
+    if (parts.length) brush[name] = parts;
   }
   return brush;
+}
+
+function partsIn([low, high], { log, levels, missing }, values) {
+  const absent = missing !== null && low <= missing && missing <= high ? [null] : [];
+  if (levels) return [...absent, ...levels.filter((_, place) => low <= place && place <= high)];
+  // trials without a value lie below the lowest of the others
+  const from = absent.length ? values.reduce((least, x) => (x > missing ? Math.min(least, x) : least), Infinity) : low;
+  return from < high ? [...absent, [from, high].map((x) => rounded(log ? 10 ** x : x))] : absent;
 }
 
 /**
  * Gives the dimensions of a figure the ranges of a brush.
  *
  * @param {object[]} dimensions
+ * @param {Record<string, object>} scales as `brushOf` has them
  * @param {Record<string, any[]>} brush
  */
-export function applyBrush(dimensions, brush) {
+export function applyBrush(dimensions, scales, brush) {
   for (const dimension of dimensions) {
-    const parts = brush[dimension.name];
-    if (!parts) continue;
-    const ranges = choices(dimension) ? parts.map((part) => around(dimension, part)).filter(Boolean) : parts.map((range) => range.map((x) => toAxis(dimension, x)));
+    const ranges = (brush[dimension.name] ?? []).map((part) => rangeOf(part, scales[dimension.name], dimension.range)).filter(Boolean);
     if (ranges.length) dimension.constraintrange = ranges.length === 1 ? ranges[0] : ranges;
   }
+}
+
+function rangeOf(part, { log, levels, missing }, [low, high]) {
+  const around = (place) => [place - (high - low) * WIDTH, place + (high - low) * WIDTH];
+  if (part === null) return missing === null ? null : around(missing);
+  if (Array.isArray(part)) return part.map((x) => (log ? Math.log10(x) : x));
+  const place = levels ? levels.indexOf(part) : -1;
+  return place < 0 ? null : around(place);
+}
+
+function rounded(x) {
+  return Number(x.toPrecision(DIGITS));
 }

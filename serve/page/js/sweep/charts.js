@@ -81,11 +81,13 @@ function parallel(model, signal) {
     size: "wide",
     signal,
     filter: () => model.filter, // what is brushed out stays to be seen, in grey
-    prepare: (figure) => figure.data.filter((trace) => trace.type === "parcoords").forEach((trace) => applyBrush(trace.dimensions, model.brush)),
+    prepare({ data, layout }) {
+      if (data.length) applyBrush(data[0].dimensions, layout.meta.dimensions, model.brush);
+    },
     drawn: (plot) =>
-      plot.on?.("plotly_restyle", ([changes]) => {
+      plot.on("plotly_restyle", ([changes]) => {
         const brushed = Object.keys(changes).some((key) => key.includes("constraintrange"));
-        if (brushed) model.setBrush(brushOf(plot.data.find((trace) => trace.type === "parcoords").dimensions));
+        if (brushed) model.setBrush(brushOf(plot.data[0].dimensions, plot.layout.meta.dimensions));
       }),
   });
   model.addEventListener("unbrush", () => chart.redraw(), { signal });

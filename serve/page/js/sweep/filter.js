@@ -67,7 +67,7 @@ async function problemWith(model, expression, signal) {
   } catch (error) {
     if (signal.aborted) return null;
     const found = error.problems?.[0];
-    return found ? [`${found.message}${found.hint ? `; ${found.hint}` : ""}`] : [error.detail || error.message];
+    return found ? [`The filter ${found.message}${found.hint ? `; ${found.hint}` : ""}`] : [error.detail || error.message];
   }
 }
 

@@ -1,0 +1,197 @@
+"""The page of one sweep and of one trial, as a person uses them: in a browser, on the real service without a cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from tests.browser.growing import Growing
+
+from toprung.serve.store import Store
+from toprung.tuning.records import SweepState
+
+Visit = Callable[[str], Page]
+
+
+@pytest.fixture
+def growing(store: Store) -> Growing:
+    """A sweep of which a good part is done."""
+    sweep = Growing(store)
+    sweep.grow(110)
+    return sweep
+
+
+def asked_in(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def cells(page: Page, column: int) -> list[str]:
+    """What the rows in view show in a column, from the top."""
+    found: list[str] = page.evaluate(
+        """(column) => [...document.querySelectorAll('.grid-body .grid-row')]
+            .filter((row) => row.row)
+            .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
+            .map((row) => row.children[column].textContent)""",
+        column,
+    )
+    return found
+
+
+def drawn(page: Page, figure: str) -> None:
+    expect(page.locator(f'[data-figure="{figure}"][data-drawn]')).to_be_visible(timeout=15_000)
+
+
+def test_trials_arrive(visit: Visit, growing: Growing) -> None:
+    page = visit(f"/sweeps/{growing.id}")
+    begun = sum(growing.sweep.trials.values())
+    expect(page.locator(".trials .count")).to_have_text(f"{begun} trials")
+    drawn(page, "best")
+    drawn(page, "rungs")
+    page.evaluate("window.kept = document.querySelector('.grid-body .grid-row')")
+    growing.grow(40)
+    more = sum(growing.sweep.trials.values())
+    assert more > begun
+    expect(page.locator(".trials .count")).to_have_text(f"{more} trials")
+    best = growing.sweep.best
+    assert best is not None
+    expect(page.locator(".facts")).to_contain_text(f"trial {best.number}, step {best.step}")
+    assert page.evaluate("window.kept.isConnected"), "rows are filled anew, not made anew"
+
+
+def test_a_filter_and_what_is_wrong_with_one(visit: Visit, growing: Growing) -> None:
+    page = visit(f"/sweeps/{growing.id}")
+    expect(page.locator(".grid-body .grid-row").first).to_be_visible()
+    page.keyboard.press("/")
+    expect(page.locator("#filter")).to_be_focused()
+    page.keyboard.type('optimiser == "adam"')
+    page.keyboard.press("Enter")
+    expect(page.locator("#filter-problem")).to_contain_text("did you mean optimizer")
+    assert "filter" not in asked_in(page), "the one before stays"
+    page.fill("#filter", 'optimizer == "adam"')
+    page.keyboard.press("Enter")
+    expect(page.locator(".trials .count")).to_have_text(re.compile(r"^\d+ of \d+ trials$"))
+    expect(page.locator("#filter-problem")).to_be_empty()
+    assert asked_in(page)["filter"] == ['optimizer == "adam"']
+
+
+def test_a_brush_filters_everything(visit: Visit, growing: Growing) -> None:
+    page = visit(f"/sweeps/{growing.id}?tab=parameters")
+    drawn(page, "parallel")
+    axis = page.locator('[data-figure="parallel"] .axis-brush').first
+    axis.scroll_into_view_if_needed()
+    box = axis.bounding_box()
+    assert box is not None
+    x = box["x"] + box["width"] / 2
+    page.mouse.move(x, box["y"] + box["height"] * 0.3)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + box["height"] * 0.7, steps=5)
+    page.mouse.up()
+    chip = page.locator(".chip.brush")
+    expect(chip).to_contain_text("lr: ")
+    expect(page.locator(".trials .count")).to_have_text(re.compile(r"^\d+ of \d+ trials$"))
+    [(low, high)] = json.loads(asked_in(page)["brush"][0])["lr"]
+    assert 1e-4 < low < high < 1e-1
+
+    page.reload()  # a link shows a colleague the same
+    expect(chip).to_contain_text("lr: ")
+    drawn(page, "parallel")
+    shown = page.evaluate("document.querySelector('[data-figure=parallel] .plot').data[0].dimensions[0].constraintrange")
+    assert len(shown) == 2
+    page.get_by_role("button", name="Don't filter by lr").click()
+    expect(page.locator(".trials .count")).to_have_text(re.compile(r"^\d+ trials$"))
+    assert "brush" not in asked_in(page)
+
+
+def test_a_deep_link(visit: Visit, growing: Growing) -> None:
+    page = visit(f"/sweeps/{growing.id}?filter=step+%3E%3D+3&sort=value&columns=number,state,value,lr&trial=7")
+    values = [float(text) for text in cells(page, 2)] if page.locator(".grid-body a").first.is_visible() else []
+    expect(page.locator("#filter")).to_have_value("step >= 3")
+    expect(page.locator('[role="columnheader"]')).to_have_count(4)
+    expect(page.locator('[aria-sort="ascending"]')).to_have_text(re.compile("value"))
+    values = [float(text) for text in cells(page, 2)]
+    assert values == sorted(values)
+    page.locator('[role="columnheader"] button', has_text="value").click()
+    expect(page.locator('[aria-sort="descending"]')).to_have_text(re.compile("value"))
+    assert asked_in(page)["desc"] == ["1"]
+    page.reload()
+    expect(page.locator('[aria-sort="descending"]')).to_have_text(re.compile("value"))
+    expect(page.get_by_role("link", name="Open trial 7")).to_be_visible()
+
+
+def test_the_table_by_keyboard(visit: Visit, growing: Growing) -> None:
+    page = visit(f"/sweeps/{growing.id}")
+    expect(page.locator("#row-0")).to_be_visible()
+    page.locator(".grid").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#row-1")).to_have_attribute("aria-selected", "true")
+    assert asked_in(page)["trial"] == ["1"]
+    page.keyboard.press("End")
+    last = sum(growing.sweep.trials.values()) - 1
+    expect(page.locator(f"#row-{last}")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Trial 0")).to_be_visible()
+
+
+def test_pause_resume_cancel(visit: Visit, growing: Growing, store: Store) -> None:
+    page = visit(f"/sweeps/{growing.id}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".sweep-why")).to_contain_text("It is pausing")
+    assert growing.sweep.pause_requested
+    store.set_sweep_state(growing.id, SweepState.PAUSED)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".sweep-head .chip")).to_contain_text("queued")
+    store.set_sweep_state(growing.id, SweepState.RUNNING)
+    expect(page.locator(".sweep-head .chip")).to_contain_text("running")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel the sweep").click()
+    expect(page.locator(".sweep-why")).to_contain_text("being cancelled")
+    assert growing.sweep.cancel_requested
+
+
+def test_stop_and_enqueue_a_copy(visit: Visit, growing: Growing, store: Store) -> None:
+    running = next(t.number for t in store.list_trials(growing.id).items if t.state == "running")
+    page = visit(f"/sweeps/{growing.id}?trial={running}&filter=state+%3D%3D+%22running%22")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.locator(".toast")).to_contain_text(f"Trial {running} is asked to stop")
+    assert store.get_trial(growing.id, running).stop_requested
+    page.get_by_role("button", name="Enqueue a copy").click()
+    page.get_by_label("lr", exact=True).fill("0.02")
+    page.get_by_role("button", name="Enqueue it").click()
+    expect(page.locator(".toast").last).to_contain_text("enqueued")
+    requests, _ = store.edits.orders(growing.id)
+    [asked] = requests
+    assert asked.params["lr"] == 0.02
+    assert asked.params["optimizer"] == store.get_trial(growing.id, running).params["optimizer"]
+
+
+def test_another_ones_edit_is_not_overwritten(visit: Visit, growing: Growing, store: Store) -> None:
+    page = visit(f"/sweeps/{growing.id}")
+    page.get_by_label("More actions").click()
+    page.get_by_role("button", name="Concurrency").click()
+    page.get_by_label("Concurrency").fill("3")
+    store.edits.edit(growing.id, {"priority": 5})
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator(".toast.error")).to_be_visible()
+    assert growing.sweep.spec.concurrency is None
+
+
+def test_the_connection_is_lost_and_regained(visit: Visit, growing: Growing, context: BrowserContext) -> None:
+    page = visit(f"/sweeps/{growing.id}")
+    head = page.locator(".sweep-head")
+    expect(head).to_have_attribute("data-connection", "open")
+    context.set_offline(True)
+    growing.grow(30)
+    expect(head).to_have_attribute("data-connection", "lost", timeout=15_000)
+    context.set_offline(False)
+    expect(head).to_have_attribute("data-connection", "open", timeout=15_000)
+    count = sum(growing.sweep.trials.values())
+    expect(page.locator(".trials .count")).to_have_text(f"{count} trials")
+    growing.grow(20)
+    expect(page.locator(".trials .count")).to_have_text(f"{sum(growing.sweep.trials.values())} trials")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -25,7 +26,13 @@ router = APIRouter(include_in_schema=False)
 
 _INDEX = "index.html"
 _PLOTLY = "plotly.min.js"
-_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_MEDIA_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".yaml": "text/plain",
+}
 _MIN_GZIP_BYTES = 512
 _POLICY = (
     # 'unsafe-eval': plotly compiles the wrappers of its WebGL shaders by Function; 'unsafe-inline': it sets styles.
@@ -101,17 +108,23 @@ def _takes_gzip(request: Request) -> bool:
 
 @cache
 def _files() -> dict[str, _File]:
-    """All files of the page's folder, by their path in it."""
+    """All files of the page, by the path at which they are asked for."""
     found = {}
-    folder = Path(str(files("toprung.serve"))) / "page"
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in _MEDIA_TYPES:
-            content = path.read_bytes()
-            if path.name == _INDEX:
-                content = content.replace(b"{{plotly}}", version("plotly").encode())
-            name = path.relative_to(folder).as_posix()
-            found[name] = _File.of(name, content)
+    for path, name in _sources():
+        content = path.read_bytes()
+        if name == _INDEX:
+            content = content.replace(b"{{plotly}}", version("plotly").encode())
+        found[name] = _File.of(name, content)
     return found
+
+
+def _sources() -> Iterator[tuple[Path, str]]:
+    """Where the files lie, and under which name: the page's folder, and the specs of the examples to begin with."""
+    package = Path(str(files("toprung")))
+    for folder, prefix, suffixes in (("serve/page", "", _MEDIA_TYPES), ("examples", "examples/", (".yaml",))):
+        for path in sorted((package / folder).rglob("*")):
+            if path.suffix in suffixes:
+                yield path, prefix + path.relative_to(package / folder).as_posix()
 
 
 @cache

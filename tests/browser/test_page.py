@@ -1,0 +1,177 @@
+"""The page's shell, and all of its views but that of one sweep and of one trial."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NARROW, WIDE
+from toprung import Client
+
+SPEC = """name: from-the-page
+trainable: train:train
+metric: {name: loss, goal: minimize}
+parameters:
+  x: {type: float, low: 0.1, high: 1.0}
+search: {algorithm: random, seed: 1}
+budget: {trials: 3}
+tracking: {tensorboard: false}
+"""
+
+
+def submit(client: Client, name: str, trainable: Path, **changes: Any) -> str:
+    spec = {
+        "name": name,
+        "trainable": "train:train",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": {"x": {"type": "float", "low": 0.1, "high": 1.0}},
+        "search": {"algorithm": "random", "seed": 1},
+        "budget": {"trials": 2},
+        "tracking": {"tensorboard": False},
+        **changes,
+    }
+    return client.submit(spec, code=trainable.parent).id
+
+
+@pytest.mark.slow
+def test_a_stranger_logs_in_and_out(stranger: Page, token: str, check: Callable[[Page], None]) -> None:
+    page = stranger
+    page.goto("/?state=failed")
+    field = page.get_by_label("Token")
+    expect(field).to_be_focused()
+    check(page)
+    field.fill("tpr_wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("none of the service's")
+    field.fill(token)
+    page.get_by_role("button", name="Log in").click()
+
+    expect(page.get_by_role("heading", name="Sweeps")).to_be_visible()
+    assert page.url.endswith("/?state=failed"), "the address is the one that was asked for"
+    expect(page.get_by_label("State", exact=True)).to_have_value("failed")
+    assert page.evaluate("document.cookie") == "", "a script can read the session"
+    assert token not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])")
+    page.reload()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+    page.goto("/login?next=https://evil.example/")
+    page.get_by_label("Token").fill(token)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Sweeps")).to_be_visible()
+    assert page.url.removeprefix("http://").partition("/")[2] == ""
+
+
+@pytest.mark.slow
+def test_a_sweep_is_submitted_from_the_page(page: Page, trainable: Path, check: Callable[[Page], None]) -> None:
+    page.goto("/submit")
+    editor = page.get_by_label("The spec, in YAML")
+    editor.fill(SPEC.replace("low: 0.1", "low: 2.0").replace("budget", "budgt"))
+    problems = page.get_by_role("status").locator("li")
+    expect(problems).to_have_count(3)  # low above high, an unknown field, and the one that is missing for it
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_disabled()
+    check(page)
+    page.get_by_role("button", name=re.compile("line 5")).click()
+    expect(editor).to_be_focused()
+
+    editor.fill(SPEC)
+    page.get_by_label("Upload code…").set_input_files(trainable)
+    expect(editor).to_have_value(re.compile(r"\ncode: sha256:[0-9a-f]{64}\n"))
+    expect(page.get_by_role("status").filter(has_text="from-the-page · 3 trials")).to_be_visible()
+    page.get_by_role("button", name="Submit", exact=True).click()
+
+    page.wait_for_url(re.compile("/sweeps/swp_"))
+    page.get_by_role("link", name="Sweeps", exact=True).click()
+    row = page.get_by_role("row", name=re.compile("from-the-page"))
+    expect(row).to_contain_text("succeeded", timeout=60_000)
+    expect(row).to_contain_text("3/3")
+
+
+@pytest.mark.slow
+def test_the_list_is_live_and_survives_a_lost_connection(page: Page, client: Client, trainable: Path) -> None:
+    page.goto("/")
+    live = page.get_by_text("● live")
+    expect(live).to_be_visible()
+    first = submit(client, "first-live", trainable)
+    row = page.get_by_role("row", name=re.compile("first-live"))
+    expect(row).to_be_visible()
+    page.get_by_label("Compare first-live").check()
+    expect(row).to_contain_text("2/2", timeout=60_000)
+    expect(page.get_by_label("Compare first-live"), "the row was built anew").to_be_checked()
+
+    page.context.set_offline(True)
+    page.evaluate("window.dispatchEvent(new Event('offline'))")
+    second = submit(client, "second-live", trainable)
+    page.context.set_offline(False)
+    expect(page.get_by_role("row", name=re.compile("second-live"))).to_contain_text("2/2", timeout=60_000)
+
+    page.get_by_label("Compare second-live").check()
+    page.get_by_role("link", name="Compare 2").click()
+    expect(page.get_by_role("heading", name="Compare")).to_be_visible()
+    assert page.url.endswith(f"/compare?sweeps={first},{second}")
+    expect(page.get_by_text("Their specs are the same.")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_link_shows_the_same_after_a_reload(page: Page, client: Client, trainable: Path) -> None:
+    for name in ("zeta", "alpha"):
+        submit(client, name, trainable, budget={"trials": 1})
+        client.sweep(name).wait(timeout_s=60, progress=False)
+    page.goto("/")
+    page.get_by_label("Search names").fill("TA")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_label("Search names").fill("a")
+    page.get_by_label("State", exact=True).select_option("succeeded")
+    page.get_by_role("button", name="Name").click()
+    page.get_by_role("button", name="Name").click()
+    expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "descending")
+    names = page.locator("tbody .name").all_inner_texts()
+    assert names == sorted(names, reverse=True)
+    assert {"text=a", "state=succeeded", "sort=name", "desc=1"} <= set(page.url.partition("?")[2].split("&"))
+
+    page.reload()
+
+    expect(page.locator("tbody .name").first).to_have_text("zeta")
+    assert page.locator("tbody .name").all_inner_texts() == names
+    expect(page.get_by_label("Search names")).to_have_value("a")
+    page.goto("/compare?sweeps=zeta,nobody,alpha")
+    expect(page.get_by_role("alert")).to_contain_text("nobody")
+    expect(page.get_by_role("link", name="zeta")).to_be_visible()
+    page.get_by_role("link", name="Toprung, all sweeps").click()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Compare")).to_be_visible()
+    page.goto("/no/such/page")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_view_can_be_read_by_everybody(
+    page: Page, client: Client, trainable: Path, theme: str, check: Callable[[Page], None]
+) -> None:
+    names = [f"{theme}-1", f"{theme}-2"]
+    for name in names:
+        submit(client, name, trainable, budget={"trials": 2 + names.index(name)})
+    for name in names:
+        client.sweep(name).wait(timeout_s=60, progress=False)
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    views = {
+        "/": page.get_by_role("row", name=re.compile(names[0])),
+        f"/compare?sweeps={','.join(names)}": page.get_by_role("rowheader", name="/budget/trials"),
+        "/compare": page.get_by_text("Tick the sweeps to compare"),
+        "/cluster": page.get_by_role("heading", name="Nodes"),
+        "/submit?example=digits/sweep.yaml": page.get_by_text("digits-cnn · 40 trials"),
+        "/?text=nobody": page.get_by_text("No sweep is like that."),
+    }
+    for window in (WIDE, NARROW):
+        page.set_viewport_size(window)  # type: ignore[arg-type]
+        for address, shown in views.items():
+            page.goto(address)
+            expect(shown).to_be_visible()
+            check(page)

@@ -4,17 +4,60 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
-from tests.browser.growing import Growing
+import uvicorn
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import WIDE
+from tests.browser.growing import Growing
+from tests.integration.conftest import free_port, until
+from toprung.serve.http.app import close, create_app
 from toprung.serve.store import Store
 from toprung.tuning.records import SweepState
 
-Visit = Callable[[str], Page]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path_factory.mktemp('store')}/toprung.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def url(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The application over the store, without a cluster: what changes in the store is up to the test."""
+    app = create_app(store, tmp_path_factory.mktemp("home"))
+    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started, what="the server")
+    yield f"http://127.0.0.1:{server.config.port}"
+    server.should_exit = True
+    thread.join()
+    close(app)
+
+
+@pytest.fixture
+def page(chromium: Browser, url: str) -> Iterator[Page]:
+    with chromium.new_context(base_url=url, viewport=WIDE, reduced_motion="reduce") as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        # a browser writes each refusal into its console, and these tests ask for some
+        refusal = "Failed to load resource"
+        page.on(
+            "console",
+            lambda m: errors.append(m.text) if m.type == "error" and not m.text.startswith(refusal) else None,
+        )
+        yield page
+        assert errors == []
 
 
 @pytest.fixture
@@ -45,8 +88,8 @@ def drawn(page: Page, figure: str) -> None:
     expect(page.locator(f'[data-figure="{figure}"][data-drawn]')).to_be_visible(timeout=15_000)
 
 
-def test_trials_arrive(visit: Visit, growing: Growing) -> None:
-    page = visit(f"/sweeps/{growing.id}")
+def test_trials_arrive(page: Page, growing: Growing) -> None:
+    page.goto(f"/sweeps/{growing.id}")
     begun = sum(growing.sweep.trials.values())
     expect(page.locator(".trials .count")).to_have_text(f"{begun} trials")
     drawn(page, "best")
@@ -62,8 +105,8 @@ def test_trials_arrive(visit: Visit, growing: Growing) -> None:
     assert page.evaluate("window.kept.isConnected"), "rows are filled anew, not made anew"
 
 
-def test_a_filter_and_what_is_wrong_with_one(visit: Visit, growing: Growing) -> None:
-    page = visit(f"/sweeps/{growing.id}")
+def test_a_filter_and_what_is_wrong_with_one(page: Page, growing: Growing) -> None:
+    page.goto(f"/sweeps/{growing.id}")
     expect(page.locator(".grid-body .grid-row").first).to_be_visible()
     page.keyboard.press("/")
     expect(page.locator("#filter")).to_be_focused()
@@ -78,8 +121,8 @@ def test_a_filter_and_what_is_wrong_with_one(visit: Visit, growing: Growing) -> 
     assert asked_in(page)["filter"] == ['optimizer == "adam"']
 
 
-def test_a_brush_filters_everything(visit: Visit, growing: Growing) -> None:
-    page = visit(f"/sweeps/{growing.id}?tab=parameters")
+def test_a_brush_filters_everything(page: Page, growing: Growing) -> None:
+    page.goto(f"/sweeps/{growing.id}?tab=parameters")
     drawn(page, "parallel")
     axis = page.locator('[data-figure="parallel"] .axis-brush').first
     axis.scroll_into_view_if_needed()
@@ -99,15 +142,17 @@ def test_a_brush_filters_everything(visit: Visit, growing: Growing) -> None:
     page.reload()  # a link shows a colleague the same
     expect(chip).to_contain_text("lr: ")
     drawn(page, "parallel")
-    shown = page.evaluate("document.querySelector('[data-figure=parallel] .plot').data[0].dimensions[0].constraintrange")
+    shown = page.evaluate(
+        "document.querySelector('[data-figure=parallel] .plot').data[0].dimensions[0].constraintrange"
+    )
     assert len(shown) == 2
     page.get_by_role("button", name="Don't filter by lr").click()
     expect(page.locator(".trials .count")).to_have_text(re.compile(r"^\d+ trials$"))
     assert "brush" not in asked_in(page)
 
 
-def test_a_deep_link(visit: Visit, growing: Growing) -> None:
-    page = visit(f"/sweeps/{growing.id}?filter=step+%3E%3D+3&sort=value&columns=number,state,value,lr&trial=7")
+def test_a_deep_link(page: Page, growing: Growing) -> None:
+    page.goto(f"/sweeps/{growing.id}?filter=step+%3E%3D+3&sort=value&columns=number,state,value,lr&trial=7")
     values = [float(text) for text in cells(page, 2)] if page.locator(".grid-body a").first.is_visible() else []
     expect(page.locator("#filter")).to_have_value("step >= 3")
     expect(page.locator('[role="columnheader"]')).to_have_count(4)
@@ -122,8 +167,8 @@ def test_a_deep_link(visit: Visit, growing: Growing) -> None:
     expect(page.get_by_role("link", name="Open trial 7")).to_be_visible()
 
 
-def test_the_table_by_keyboard(visit: Visit, growing: Growing) -> None:
-    page = visit(f"/sweeps/{growing.id}")
+def test_the_table_by_keyboard(page: Page, growing: Growing) -> None:
+    page.goto(f"/sweeps/{growing.id}")
     expect(page.locator("#row-0")).to_be_visible()
     page.locator(".grid").focus()
     page.keyboard.press("ArrowDown")
@@ -138,8 +183,8 @@ def test_the_table_by_keyboard(visit: Visit, growing: Growing) -> None:
     expect(page.get_by_role("heading", name="Trial 0")).to_be_visible()
 
 
-def test_pause_resume_cancel(visit: Visit, growing: Growing, store: Store) -> None:
-    page = visit(f"/sweeps/{growing.id}")
+def test_pause_resume_cancel(page: Page, growing: Growing, store: Store) -> None:
+    page.goto(f"/sweeps/{growing.id}")
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".sweep-why")).to_contain_text("It is pausing")
     assert growing.sweep.pause_requested
@@ -154,9 +199,9 @@ def test_pause_resume_cancel(visit: Visit, growing: Growing, store: Store) -> No
     assert growing.sweep.cancel_requested
 
 
-def test_stop_and_enqueue_a_copy(visit: Visit, growing: Growing, store: Store) -> None:
+def test_stop_and_enqueue_a_copy(page: Page, growing: Growing, store: Store) -> None:
     running = next(t.number for t in store.list_trials(growing.id).items if t.state == "running")
-    page = visit(f"/sweeps/{growing.id}?trial={running}&filter=state+%3D%3D+%22running%22")
+    page.goto(f"/sweeps/{growing.id}?trial={running}&filter=state+%3D%3D+%22running%22")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Stop it").click()
     expect(page.locator(".toast")).to_contain_text(f"Trial {running} is asked to stop")
@@ -171,8 +216,8 @@ def test_stop_and_enqueue_a_copy(visit: Visit, growing: Growing, store: Store) -
     assert asked.params["optimizer"] == store.get_trial(growing.id, running).params["optimizer"]
 
 
-def test_another_ones_edit_is_not_overwritten(visit: Visit, growing: Growing, store: Store) -> None:
-    page = visit(f"/sweeps/{growing.id}")
+def test_another_ones_edit_is_not_overwritten(page: Page, growing: Growing, store: Store) -> None:
+    page.goto(f"/sweeps/{growing.id}")
     page.get_by_label("More actions").click()
     page.get_by_role("button", name="Concurrency").click()
     page.get_by_label("Concurrency").fill("3")
@@ -182,14 +227,14 @@ def test_another_ones_edit_is_not_overwritten(visit: Visit, growing: Growing, st
     assert growing.sweep.spec.concurrency is None
 
 
-def test_the_connection_is_lost_and_regained(visit: Visit, growing: Growing, context: BrowserContext) -> None:
-    page = visit(f"/sweeps/{growing.id}")
+def test_the_connection_is_lost_and_regained(page: Page, growing: Growing) -> None:
+    page.goto(f"/sweeps/{growing.id}")
     head = page.locator(".sweep-head")
     expect(head).to_have_attribute("data-connection", "open")
-    context.set_offline(True)
+    page.context.set_offline(True)
     growing.grow(30)
     expect(head).to_have_attribute("data-connection", "lost", timeout=15_000)
-    context.set_offline(False)
+    page.context.set_offline(False)
     expect(head).to_have_attribute("data-connection", "open", timeout=15_000)
     count = sum(growing.sweep.trials.values())
     expect(page.locator(".trials .count")).to_have_text(f"{count} trials")

@@ -76,7 +76,7 @@ function moreMenu(model, { mayChange, post, refresh }) {
     hasEnded(sweep) ? null : act("Extend…", () => extend(model, refresh)),
     hasEnded(sweep) ? null : act("Concurrency, priority, weight…", () => edit(model, refresh)),
     sweep.trials.failed ? act(`Retry ${sweep.trials.failed} failed`, () => post("retry", "What failed is tried again, as further trials.", {})) : null,
-    link("Clone…", `/submit?clone=${encodeURIComponent(sweep.id)}`),
+    link("Clone…", `/submit?from=${encodeURIComponent(sweep.id)}`),
   ];
   const best = [
     copy("YAML", asYaml),

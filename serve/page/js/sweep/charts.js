@@ -6,6 +6,7 @@ import { applyBrush, brushOf } from "./brush.js";
 import { Chart } from "./chart.js";
 
 const TABS = { progress: "Progress", parameters: "Parameters" };
+const NARROW_PX = 700;
 
 /**
  * @param {import("./model.js").Model} model
@@ -44,6 +45,12 @@ export function charts(model, signal) {
       contour.options(names("param"));
     },
   };
+}
+
+/** On a phone there is no room for a sentence below each rung. */
+function shortTicks({ layout }) {
+  const { xaxis } = layout;
+  if (xaxis?.ticktext && innerWidth < NARROW_PX) xaxis.ticktext = xaxis.ticktext.map((text) => text.split("<br>")[0]);
 }
 
 function tabBar(panels) {
@@ -109,6 +116,7 @@ function pickedChart(model, { name, title, count, signal }) {
     name,
     title,
     controls: selects.map((select) => select.element),
+    size: count > 1 ? "wide" : "",
     query: () => (chosen.some((value) => !value) ? null : Object.fromEntries(keys.map((key, at) => [key, chosen[at]]))),
     signal,
   });

@@ -1,7 +1,7 @@
 /** The head of a sweep's page: how it stands, in one look. */
 
 import { h, keyed, setText } from "../dom.js";
-import { ago, duration, number, stateLabel, when } from "../format.js";
+import { ago, duration, number, stateLabel } from "../format.js";
 import { hasEnded, progress, standing, timeLeft } from "./words.js";
 
 /**
@@ -63,27 +63,25 @@ function factsOf(sweep, model, { done, total, started }) {
   const left = timeLeft(sweep);
   const { best } = sweep;
   return [
-    ["trials", total === null ? `${done.toLocaleString("en")} over` : `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, `${started} begun`],
+    ["trials", total === null ? `${done.toLocaleString("en")} over` : `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, done < started ? `${started.toLocaleString("en")} begun` : ""],
     ["running", running],
     [`best ${metric.name}`, best ? number(best.value) : "–", best ? `trial ${best.number}, step ${best.step}` : "", best ? model.trial(best.number) : null],
-    ["GPU-hours", number(sweep.gpu_hours, 3), "", null],
+    ["GPU-hours", number(sweep.gpu_hours, 3)],
     ...(sweep.cost ? [["cost", sweep.cost.toFixed(2)]] : []),
     hasEnded(sweep)
-      ? ["ended", ago(sweep.ended_at), when(sweep.ended_at)]
-      : ["time left", left === null ? "–" : `≈ ${duration(left)}`, "if trials go on ending as they did"],
-    ["submitted", ago(sweep.created_at), `${when(sweep.created_at)}${sweep.owner ? ` by ${sweep.owner}` : ""}`],
+      ? ["ended", ago(sweep.ended_at)]
+      : ["time left", left === null ? "–" : `≈ ${duration(left)}`],
+    ["submitted", ago(sweep.created_at), sweep.owner ? `by ${sweep.owner}` : ""],
   ];
 }
 
 function makeFact([name]) {
-  return h("div", null, h("dt", null, name), h("dd", null, h("span", { class: "fact" }), h("a", { class: "fact-more" })));
+  return h("div", null, h("dt", null, name), h("dd", null, h("span", { class: "fact" }), h("a", { class: "fact-more quiet" })));
 }
 
 function updateFact(element, [, text, more = "", href = null]) {
   const [shown, link] = element.lastChild.children;
   setText(shown, text);
-  setText(link, href ? more : "");
-  link.hidden = !href;
+  setText(link, more);
   if (href) link.href = href;
-  else element.title = more;
 }

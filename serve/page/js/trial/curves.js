@@ -19,7 +19,7 @@ export function curves(api, { objective, signal }) {
   const grid = h("div", { class: "charts small-charts" });
   const empty = h("p", { class: "empty" }, "Nothing reported yet: the first step's metrics show here.");
   const rows = h("tbody", null);
-  const attempts = h("table", { class: "table" }, h("thead", null, h("tr", null, ...["Attempt", "Steps", "First report", "Last report"].map((name) => h("th", { scope: "col" }, name)))), rows);
+  const attempts = h("table", { class: "table" }, h("thead", null, h("tr", null, ...["Attempt", "Steps", "First report", "Last report"].map((name, at) => h("th", { scope: "col", class: at < 2 ? "num" : "" }, name)))), rows);
 
   async function refresh() {
     let more = true;

@@ -39,7 +39,8 @@ export function logs(api, trial, signal) {
       if (tail.checked) output.scrollTop = output.scrollHeight;
     }
     const left = dropped ? `the last ${KEPT_LINES.toLocaleString("en")} lines of it` : "";
-    setText(note, wanted ? `${found.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} lines` : all.length || reading ? left : "Nothing was printed.");
+    const none = reading ? "Nothing printed so far." : "Nothing was printed.";
+    setText(note, wanted ? `${found.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} lines` : all.length ? left : none);
   }
 
   function soon() {
@@ -53,6 +54,7 @@ export function logs(api, trial, signal) {
     unfinished = "";
     dropped = 0;
     output.textContent = "";
+    soon();
     try {
       const answer = await stream(asked(`${api}/logs`, { attempt, follow: "true" }), { signal: mine.signal });
       await take(answer.body.pipeThrough(new TextDecoderStream()).getReader(), mine.signal);

@@ -1,11 +1,11 @@
-"""The page of one sweep and of one trial, as a person uses them: in a browser, on the real service without a cluster."""
+"""The page of one sweep, as a person uses it: in a browser, on the real application over a store, without a cluster."""
 
 from __future__ import annotations
 
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest

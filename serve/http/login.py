@@ -72,7 +72,7 @@ async def begin_session(request: Request, context: Context) -> Response:
         COOKIE,
         context.sessions.begin(token.id),
         max_age=SESSION_S,
-        secure=request.url.scheme == "https",
+        secure=request.headers.get("origin", "").startswith("https://"),  # a proxy in front speaks TLS, not we
         httponly=True,
         samesite="strict",
     )

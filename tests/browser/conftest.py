@@ -16,7 +16,7 @@ from tests.integration.conftest import Service
 from toprung import Client
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-EXPECTED_REFUSALS = ("/session", "/v1/sweeps:validate")
+EXPECTED_REFUSALS = ("/session", "/v1/sweeps:validate", "/v1/sweeps/nobody", "/best-so-far")
 """What answers with an error in these tests, since they ask for it; a browser writes each into its console."""
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -120,10 +120,9 @@ def _violations(found: Any) -> list[dict[str, Any]]:
     return violations
 
 
-@pytest.fixture
-def trainable(tmp_path: Path) -> Path:
-    """A user's own code in one file."""
-    file = tmp_path / "train.py"
+def write_trainable(folder: Path) -> Path:
+    """A user's own code in one file, quick to train."""
+    file = folder / "train.py"
     file.write_text(
         "from ray import tune\n\n\n"
         "def train(config):\n"
@@ -131,3 +130,8 @@ def trainable(tmp_path: Path) -> Path:
         "        tune.report({'loss': config['x'] / step})\n"
     )
     return file
+
+
+@pytest.fixture
+def trainable(tmp_path: Path) -> Path:
+    return write_trainable(tmp_path)

@@ -117,13 +117,20 @@ function isOurs(link, event) {
   return match(link.pathname) !== null;
 }
 
+/** A place on the page: the address stays that of the view. */
+function toPlace(id) {
+  const place = document.getElementById(id);
+  place?.scrollIntoView();
+  place?.focus();
+}
+
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
-  if (!isOurs(link, event)) return;
+  if (!isOurs(link, event)) return undefined;
   const same = link.pathname === location.pathname && link.search === location.search;
-  if (same && link.hash) return; // a place on the page
   event.preventDefault();
-  go(link.pathname + link.search + link.hash, { replaced: same });
+  if (same && link.hash) return toPlace(link.hash.slice(1));
+  return go(link.pathname + link.search + link.hash, { replaced: same });
 });
 window.addEventListener("popstate", () => render({ focus: true }));
 window.addEventListener(LOGIN, () => {

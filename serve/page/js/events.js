@@ -4,6 +4,8 @@ import { LOGIN } from "./api.js";
 
 const TYPES = ["sweep.state", "sweep.edited", "trial.state", "trial.results", "decision", "budget", "warning", "message"];
 const AGAIN_MS = 1_500;
+/** The service ends each stream now and then, and a browser is back within this: nobody needs to hear of it. */
+const LOST_MS = 2_500;
 /** A stream is worth a connection, and browsers have few to a host: a page that nobody sees gives its own up. */
 const HIDDEN_MS = 60_000;
 
@@ -20,9 +22,15 @@ export function events(path, onEvent, { signal, onState = () => {} }) {
   let last = null;
   let said = null;
   let waiting = null;
+  let losing = null;
 
   const say = (state) => {
+    clearTimeout(losing);
+    losing = null;
     if (state !== said) onState((said = state));
+  };
+  const lose = () => {
+    losing ??= setTimeout(say, LOST_MS, "lost");
   };
   const hear = (message) => {
     last = message.lastEventId || last;
@@ -35,7 +43,7 @@ export function events(path, onEvent, { signal, onState = () => {} }) {
     source.onopen = () => say("open");
     source.onerror = async () => {
       if (source?.readyState !== EventSource.CLOSED) {
-        say("lost"); // it comes back by itself
+        lose(); // it comes back by itself
         return;
       }
       source = null;
@@ -43,14 +51,17 @@ export function events(path, onEvent, { signal, onState = () => {} }) {
         if (!signal.aborted) say("ended");
         return;
       }
-      say("lost");
+      lose();
       waiting = setTimeout(open, AGAIN_MS);
     };
   };
   const close = () => {
     clearTimeout(waiting);
+    clearTimeout(losing);
+    losing = null;
     source?.close();
     source = null;
+    if (said !== "ended") said = null; // who follows hears "open" again, and looks at what was missed
   };
   const onVisibility = () => {
     clearTimeout(waiting);

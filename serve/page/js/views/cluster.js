@@ -87,7 +87,7 @@ function drawNode(row, node) {
   const used = (name) => (node[name] ? [h("span", null, `${number(node[`${name}_used`])} of ${number(node[name])}`), bar(node[`${name}_used`] / node[name])] : "–");
   const tone = { alive: "good", leaving: "warn", "set aside": "warn", lost: "bad" }[node.state];
   const cells = [
-    h("td", null, h("strong", null, node.name), node.is_head ? h("span", { class: "quiet" }, " head") : null, h("small", { class: "quiet block" }, node.address)),
+    h("td", null, h("strong", null, node.name), node.is_head ? h("span", { class: "quiet" }, " (the head)") : null, h("small", { class: "quiet block" }, node.address)),
     h("td", null, h("span", { class: tone }, node.state), node.reason ? h("small", { class: "quiet block" }, node.reason) : null),
     h("td", { class: "num" }, used("cpus")),
     h("td", { class: "num" }, used("gpus"), node.gpu_type ? h("small", { class: "quiet block" }, node.gpu_type) : null),

@@ -35,7 +35,7 @@ export async function show(root, { signal }) {
     replace(parts.errors);
     if (failed.length) showError(parts.errors, failed[0], "The others are shown.");
     parts.all.hidden = sides.length === 0;
-    replace(parts.empty, sides.length < 2 ? nextStep(sides.length) : null);
+    replace(parts.hint, sides.length < 2 ? nextStep(sides.length) : null);
     replace(parts.chips, sides.map((side, index) => chip(side, index, remove)));
     if (!sides.length) return;
     replace(parts.best, bestTable(sides));
@@ -163,7 +163,7 @@ function build(root, add) {
     add(name.value.trim());
     name.value = "";
   };
-  const parts = Object.fromEntries(["chips", "errors", "empty", "best", "differences"].map((each) => [each, h("div", { class: each })]));
+  const parts = Object.fromEntries(["chips", "errors", "hint", "best", "differences"].map((each) => [each, h("div", { class: each })]));
   parts.plot = h("div", { class: "figure compare-plot" });
   parts.all = h(
     "div",
@@ -176,7 +176,7 @@ function build(root, add) {
     root,
     h("div", { class: "toolbar" }, h("h1", null, "Compare"), parts.chips, h("span", { class: "grow" }), h("form", { class: "filters", onsubmit: onAdd }, name, h("button", { class: "button" }, "Add"))),
     parts.errors,
-    parts.empty,
+    parts.hint,
     parts.all,
   );
   return parts;

@@ -179,7 +179,7 @@ function build(root, yaml, session, { onSubmit, onFile, onExample }) {
   const area = h("div", { class: "panel flush" }, yaml.element);
   replace(
     root,
-    h("div", { class: "toolbar" }, h("h1", null, "Submit a sweep"), h("span", { class: "grow" }), file("Open a spec…", ".yaml,.yml,.json"), submit),
+    h("div", { class: "toolbar" }, h("h1", null, "Submit a sweep"), h("span", { class: "grow" }), file("Open file…", ".yaml,.yml,.json"), submit),
     maySubmit ? null : h("p", { class: "warn" }, "Your token may read: you can try specs here, and submit them with one that may write."),
     h(
       "div",

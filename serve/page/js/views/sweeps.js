@@ -182,7 +182,7 @@ function build(root, { onFilter, onSort, onMore }) {
       h("span", { class: "grow" }),
       h("div", { class: "filters" }, text, states, owners),
       compare,
-      h("a", { class: "button primary", href: "/submit" }, "Submit a sweep"),
+      h("a", { class: "button primary spare", href: "/submit" }, "Submit a sweep"),
     ),
     h("div", { class: "panel flush" }, table, message),
     h("p", { class: "more" }, more),

@@ -14,10 +14,12 @@ from toprung.serve.home import Home
 from toprung.serve.http import board, login, page, problems
 from toprung.serve.http.access import AUTHENTICATED
 from toprung.serve.http.audit import AuditLog
+from toprung.serve.http.columns import ColumnCache
 from toprung.serve.http.context import Cluster, Services, Slots
 from toprung.serve.http.endpoints import cluster as machines
-from toprung.serve.http.endpoints import edits, events, meta, packages, retention, sweeps, tokens, trials
+from toprung.serve.http.endpoints import edits, events, figures, meta, packages, retention, sweeps, tokens, trials
 from toprung.serve.http.feed import Feed
+from toprung.serve.http.gallery import Gallery
 from toprung.serve.http.gate import Gate
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
@@ -30,6 +32,7 @@ _ROUTERS = (
     sweeps.router,
     edits.router,
     trials.router,
+    figures.router,
     events.router,
     packages.router,
     retention.router,
@@ -62,6 +65,7 @@ def create_app(
         redirect_slashes=False,
     )
     uploads = PackageStore(place.path / "packages")
+    columns = ColumnCache(store)
     app.state.services = Services(
         store,
         place,
@@ -74,6 +78,8 @@ def create_app(
         Sessions(),
         LiveBoards(place.nowhere),
         cluster,
+        columns,
+        Gallery(store, columns),
     )
     app.include_router(meta.probes)
     app.include_router(board.router)  # asks for a token itself: a browser is led to the login
@@ -105,6 +111,7 @@ def close(app: FastAPI) -> None:
     """Ends what an application started."""
     services: Services = app.state.services
     services.boards.close()
+    services.gallery.close()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

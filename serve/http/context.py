@@ -10,7 +10,9 @@ from fastapi import Depends, Path, Request
 
 from toprung.cluster.records import CheckUp, Node
 from toprung.serve.home import Home
+from toprung.serve.http.columns import ColumnCache
 from toprung.serve.http.feed import Feed
+from toprung.serve.http.gallery import Gallery
 from toprung.serve.http.metrics import Metrics
 from toprung.serve.http.packages import PackageStore
 from toprung.serve.http.sessions import Sessions
@@ -55,6 +57,8 @@ class Services:
     boards: LiveBoards
     cluster: Cluster | None
     """None in tests without Ray."""
+    columns: ColumnCache
+    gallery: Gallery
 
 
 async def _services(request: Request) -> Services:  # async: not worth a thread

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from toprung.access import NewToken, Scope, Token
 from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials, usage
 from toprung.serve.store.best import explained
+from toprung.serve.store.bulk import Bulk
 from toprung.serve.store.database import Database
 from toprung.serve.store.migrate import migrate
 from toprung.serve.store.tables import cursors
@@ -58,6 +59,8 @@ class Store:
         """What cleaning up needs."""
         self.edits = edits.Edits(self._database)
         """What users change of sweeps that are there."""
+        self.bulk = Bulk(self._database)
+        """Whole sweeps as plain rows, for figures and tables."""
         try:
             migrate(self._database)
         except BaseException:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LINKED = ("tuning", "serve", "cluster", "examples")
+LINKED = ("tuning", "figures", "serve", "cluster", "examples")
 SHIPPED = (".py", ".yaml", ".mako", ".md", ".typed", ".html", ".css", ".js", ".svg")
 
 

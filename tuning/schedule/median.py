@@ -79,10 +79,15 @@ class Median(Scheduler):
 
     def in_words(self, decision: Decision) -> str:
         """A decision as a user reads it."""
-        return (
-            f"stopped at step {decision.rung}: best {decision.value:.6g}, median {decision.cutoff:.6g} of the averages "
-            f"of {decision.seen - 1} others, rank {decision.rank} of {decision.seen}"
-        )
+        return in_words(decision)
+
+
+def in_words(decision: Decision) -> str:
+    """A decision of the median rule as a user reads it."""
+    return (
+        f"stopped at step {decision.rung}: best {decision.value:.6g}, median {decision.cutoff:.6g} of the averages "
+        f"of {decision.seen - 1} others, rank {decision.rank} of {decision.seen}"
+    )
 
 
 def _median(ranked: list[float]) -> float:

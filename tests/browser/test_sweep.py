@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import WIDE
+from tests.browser.conftest import NARROW, WIDE
 from tests.browser.growing import Growing
 from tests.integration.conftest import free_port, until
 from toprung.serve.http.app import close, create_app
@@ -60,11 +60,19 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
         assert errors == []
 
 
-@pytest.fixture
-def growing(store: Store) -> Growing:
-    """A sweep of which a good part is done."""
+@pytest.fixture(scope="module")
+def grown(store: Store) -> Growing:
+    """A sweep to look at."""
     sweep = Growing(store)
     sweep.grow(110)
+    return sweep
+
+
+@pytest.fixture
+def growing(store: Store) -> Growing:
+    """A sweep that has begun."""
+    sweep = Growing(store, budget={"trials": 40})
+    sweep.grow(30)
     return sweep
 
 
@@ -105,8 +113,8 @@ def test_trials_arrive(page: Page, growing: Growing) -> None:
     assert page.evaluate("window.kept.isConnected"), "rows are filled anew, not made anew"
 
 
-def test_a_filter_and_what_is_wrong_with_one(page: Page, growing: Growing) -> None:
-    page.goto(f"/sweeps/{growing.id}")
+def test_a_filter_and_what_is_wrong_with_one(page: Page, grown: Growing) -> None:
+    page.goto(f"/sweeps/{grown.id}")
     expect(page.locator(".grid-body .grid-row").first).to_be_visible()
     page.keyboard.press("/")
     expect(page.locator("#filter")).to_be_focused()
@@ -121,8 +129,8 @@ def test_a_filter_and_what_is_wrong_with_one(page: Page, growing: Growing) -> No
     assert asked_in(page)["filter"] == ['optimizer == "adam"']
 
 
-def test_a_brush_filters_everything(page: Page, growing: Growing) -> None:
-    page.goto(f"/sweeps/{growing.id}?tab=parameters")
+def test_a_brush_filters_everything(page: Page, grown: Growing) -> None:
+    page.goto(f"/sweeps/{grown.id}?tab=parameters")
     drawn(page, "parallel")
     axis = page.locator('[data-figure="parallel"] .axis-brush').first
     axis.scroll_into_view_if_needed()
@@ -151,9 +159,8 @@ def test_a_brush_filters_everything(page: Page, growing: Growing) -> None:
     assert "brush" not in asked_in(page)
 
 
-def test_a_deep_link(page: Page, growing: Growing) -> None:
-    page.goto(f"/sweeps/{growing.id}?filter=step+%3E%3D+3&sort=value&columns=number,state,value,lr&trial=7")
-    values = [float(text) for text in cells(page, 2)] if page.locator(".grid-body a").first.is_visible() else []
+def test_a_deep_link(page: Page, grown: Growing) -> None:
+    page.goto(f"/sweeps/{grown.id}?filter=step+%3E%3D+3&sort=value&columns=number,state,value,lr&trial=7")
     expect(page.locator("#filter")).to_have_value("step >= 3")
     expect(page.locator('[role="columnheader"]')).to_have_count(4)
     expect(page.locator('[aria-sort="ascending"]')).to_have_text(re.compile("value"))
@@ -167,8 +174,8 @@ def test_a_deep_link(page: Page, growing: Growing) -> None:
     expect(page.get_by_role("link", name="Open trial 7")).to_be_visible()
 
 
-def test_the_table_by_keyboard(page: Page, growing: Growing) -> None:
-    page.goto(f"/sweeps/{growing.id}")
+def test_the_table_by_keyboard(page: Page, grown: Growing) -> None:
+    page.goto(f"/sweeps/{grown.id}")
     expect(page.locator("#row-0")).to_be_visible()
     page.locator(".grid").focus()
     page.keyboard.press("ArrowDown")
@@ -176,7 +183,7 @@ def test_the_table_by_keyboard(page: Page, growing: Growing) -> None:
     expect(page.locator("#row-1")).to_have_attribute("aria-selected", "true")
     assert asked_in(page)["trial"] == ["1"]
     page.keyboard.press("End")
-    last = sum(growing.sweep.trials.values()) - 1
+    last = sum(grown.sweep.trials.values()) - 1
     expect(page.locator(f"#row-{last}")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
@@ -207,7 +214,7 @@ def test_stop_and_enqueue_a_copy(page: Page, growing: Growing, store: Store) -> 
     expect(page.locator(".toast")).to_contain_text(f"Trial {running} is asked to stop")
     assert store.get_trial(growing.id, running).stop_requested
     page.get_by_role("button", name="Enqueue a copy").click()
-    page.get_by_label("lr", exact=True).fill("0.02")
+    page.get_by_role("dialog").get_by_label("lr", exact=True).fill("0.02")
     page.get_by_role("button", name="Enqueue it").click()
     expect(page.locator(".toast").last).to_contain_text("enqueued")
     requests, _ = store.edits.orders(growing.id)
@@ -240,3 +247,28 @@ def test_the_connection_is_lost_and_regained(page: Page, growing: Growing) -> No
     expect(page.locator(".trials .count")).to_have_text(f"{count} trials")
     growing.grow(20)
     expect(page.locator(".trials .count")).to_have_text(f"{sum(growing.sweep.trials.values())} trials")
+
+
+def test_one_trial(page: Page, grown: Growing, store: Store, check: Callable[[Page], None]) -> None:
+    best = grown.sweep.best
+    assert best is not None
+    page.goto(f"/sweeps/{grown.id}")
+    drawn(page, "best")
+    check(page)
+    page.get_by_role("link", name=f"trial {best.number}, step").click()
+    expect(page.get_by_role("heading", name=f"Trial {best.number}")).to_be_visible()
+    drawn(page, "val_loss")
+    drawn(page, "Memory (MB)")
+    first = next(iter(store.list_decisions(grown.id, number=best.number).items))
+    assert first.rung == 1
+    expect(page.locator(".decisions li").first).to_contain_text("At rung 1 its val_loss was")
+    expect(page.get_by_text(f"toprung reproduce digits-cnn {best.number}")).to_be_visible()
+    expect(page.get_by_text("Nothing printed so far")).to_be_visible()
+    check(page)
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_role("heading", name=f"Trial {best.number + 1}")).to_be_visible()
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    check(page)
+    page.goto(f"/sweeps/{grown.id}?tab=parameters&trial=3")
+    drawn(page, "importance")
+    check(page)

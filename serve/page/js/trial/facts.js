@@ -63,7 +63,7 @@ export function failure(trial) {
   const { failure: found } = trial;
   if (!found) return null;
   return h("section", { class: "panel failure", "aria-labelledby": "failure-title" }, h("h2", { id: "failure-title", class: "bad" }, found.message),
-    found.traceback ? h("pre", { class: "log", tabindex: "0", "aria-label": "Traceback" }, found.traceback.trimEnd()) : null);
+    found.traceback ? h("pre", { class: "log", role: "region", tabindex: "0", "aria-label": "Traceback" }, found.traceback.trimEnd()) : null);
 }
 
 /**
@@ -93,7 +93,7 @@ export function surroundings(ranIn, command) {
     "Environment",
     h("div", null, line,
       h("table", { class: "table" }, h("tbody", null, ...facts.map(([name, each]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, String(each)))))),
-      h("details", null, h("summary", null, `${packages.length} packages`), h("pre", { class: "log", tabindex: "0", "aria-label": "Packages" }, packages.map(([name, version]) => `${name}==${version}`).join("\n")))),
+      h("details", null, h("summary", null, `${packages.length} packages`), h("pre", { class: "log", role: "region", tabindex: "0", "aria-label": "Packages" }, packages.map(([name, version]) => `${name}==${version}`).join("\n")))),
   );
 }
 

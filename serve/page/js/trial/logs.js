@@ -15,7 +15,7 @@ const SHOW_EVERY_MS = 200;
  * @returns {{element: HTMLElement, changed: () => void}} `changed`: the trial may have another attempt
  */
 export function logs(api, trial, signal) {
-  const output = h("pre", { class: "log", tabindex: "0", "aria-label": "What the attempt printed" });
+  const output = h("pre", { class: "log", role: "region", tabindex: "0", "aria-label": "What the attempt printed" });
   const note = h("span", { class: "quiet count", role: "status" });
   const attempts = h("select", { id: "attempt" });
   const search = h("input", { type: "search", placeholder: "Search the log", "aria-label": "Search the log", value: state.get("log") ?? "" });

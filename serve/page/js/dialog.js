@@ -1,6 +1,6 @@
 // Questions and short messages, on the browser's own <dialog>: it keeps the focus inside, and Escape leaves it.
 
-import { h, replace } from "./dom.js";
+import { h, replace, words } from "./dom.js";
 
 /**
  * Asks before something is done.
@@ -105,7 +105,7 @@ export function showError(element, error, next) {
       "div",
       { class: "error", role: "alert" },
       h("strong", null, error.title ?? "Something went wrong"),
-      h("p", null, error.detail || error.message),
+      h("p", null, words(error.detail || error.message)),
       problems.length ? h("ul", null, problems) : null,
       next ? h("p", null, next) : null,
     ),

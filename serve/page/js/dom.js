@@ -50,6 +50,11 @@ function nodes(children) {
     .map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
 }
 
+/** Text of the service's, whose commands stand between backticks, as nodes. */
+export function words(text) {
+  return String(text).split(/`([^`]+)`/).map((part, index) => (index % 2 ? h("code", null, part) : part));
+}
+
 /** Gives an element other children, and returns it. */
 export function replace(element, ...children) {
   element.replaceChildren(...nodes(children));

@@ -45,7 +45,7 @@ function who(session, logOut) {
     "span",
     { class: "who" },
     h("span", { class: "name", title: `Your token may ${session.scope}` }, session.owner, h("small", { class: "quiet" }, ` ${session.scope}`)),
-    h("button", { class: "button small", onclick: leave }, "Log out"),
+    h("button", { class: "button small", onclick: leave, title: `You are ${session.owner}` }, "Log out"),
   );
 }
 

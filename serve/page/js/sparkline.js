@@ -23,9 +23,9 @@ export function sparkline(element, points, goal) {
   const [left, right] = [xs[0], xs[xs.length - 1]];
   const [low, high] = [Math.min(...ys), Math.max(...ys)];
   const x = (value) => 1 + ((value - left) / (right - left || 1)) * (WIDTH - 2);
-  const y = (value) => HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4);
+  const y = (value) => (high === low ? HEIGHT / 2 : HEIGHT - 2 - ((value - low) / (high - low)) * (HEIGHT - 4));
   let path = `M${x(xs[0]).toFixed(1)} ${y(ys[0]).toFixed(1)}`;
   for (let index = 1; index < drawn.length; index += 1) path += `H${x(xs[index]).toFixed(1)}V${y(ys[index]).toFixed(1)}`;
   const line = svg("path", { d: path, fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
-  replace(element, svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: WIDTH, height: HEIGHT, "aria-hidden": "true" }, line));
+  replace(element, svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, line));
 }

@@ -131,7 +131,7 @@ function findings({ findings: found, nodes, took_s: took }) {
 
 function table(names, body, firstNumber, label, lastText = names.length) {
   const heads = names.map((name, index) => h("th", { scope: "col", class: index >= firstNumber && index < lastText ? "num" : "" }, name));
-  return h("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: label }, h("table", { class: "table" }, h("thead", null, h("tr", null, heads)), body));
+  return h("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: label }, h("table", { class: "table cluster" }, h("thead", null, h("tr", null, heads)), body));
 }
 
 function build(root, session, onCheckUp) {

@@ -1,7 +1,7 @@
 // Who is looking: a token is shown once, and a cookie that no script can read stands for it from then on.
 
 import { get, send } from "../api.js";
-import { h, replace } from "../dom.js";
+import { h, replace, words } from "../dom.js";
 
 /**
  * Asks for a token.
@@ -29,7 +29,7 @@ export async function show(root, { query, signal, onLogin = () => location.repla
       onLogin(session);
     } catch (error) {
       if (signal.aborted) return;
-      replace(said, error.detail || error.message);
+      replace(said, words(error.detail || error.message));
       token.select();
     } finally {
       button.disabled = false;

@@ -3,13 +3,15 @@
 import { events, get } from "../api.js";
 import { showError } from "../dialog.js";
 import { h, keyed, replace, setText } from "../dom.js";
-import { state } from "../url.js";
+import { path, state } from "../url.js";
 import { COLUMNS, makeRow, order, updateRow } from "./sweeps/rows.js";
 
 const PAGE = 50;
 const STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
 /** However many events come, the list is read anew at most this often. */
 const COALESCE_MS = 1_000;
+/** So few sweeps are asked for one by one. */
+const FEW = 4;
 const TYPING_MS = 250;
 
 /** Shows the view; see app.js. */
@@ -96,21 +98,46 @@ export async function show(root, { signal }) {
     if (known.sweeps.size) draw();
   }
 
+  /** Those sweeps anew that results came for; all of them where one began or ended, since places in the queue change. */
+  async function catchUp(changed) {
+    if (changed.whole || changed.ids.size > FEW) return refresh();
+    const mine = asked;
+    try {
+      const sweeps = await Promise.all([...changed.ids].map((id) => get(path`/v1/sweeps/${id}`, { signal })));
+      if (mine !== asked) return undefined; // all were asked for meanwhile
+      for (const sweep of sweeps) known.sweeps.set(sweep.id, sweep);
+      return draw();
+    } catch {
+      return refresh(); // one was deleted, say
+    }
+  }
+
   function follow() {
     let timer = null;
     let last = 0;
+    let changed = { whole: false, ids: new Set() };
     const soon = () => {
       timer ??= setTimeout(() => {
         timer = null;
         last = Date.now();
-        refresh();
+        const now = changed;
+        changed = { whole: false, ids: new Set() };
+        catchUp(now);
       }, Math.max(0, last + COALESCE_MS - Date.now()));
+    };
+    const onEvent = (event) => {
+      if (known.sweeps.has(event.sweep_id) && event.type !== "sweep.state") changed.ids.add(event.sweep_id);
+      else if (event.type.startsWith("sweep.")) changed.whole = true;
+      else return; // of one that is not shown
+      soon();
     };
     const onState = (name) => {
       parts.showLive(name);
-      if (name === "open") soon(); // what happened between the first look and now
+      if (name !== "open") return;
+      changed.whole = true; // what happened between the first look and now
+      soon();
     };
-    events("/v1/events?last_event_id=newest", soon, { signal, onState });
+    events("/v1/events?last_event_id=newest", onEvent, { signal, onState });
     const clock = setInterval(draw, 30_000); // "5 min ago" goes on
     signal.addEventListener("abort", () => {
       clearTimeout(timer);

@@ -7,6 +7,7 @@ import { lineColour } from "../../palette.js";
 const KEPT = "toprung-shares";
 /** Some hours of it; older ones are thinned out, since nobody looks at single seconds of the morning. */
 const MAX_SAMPLES = 1_000;
+const NARROW = 520;
 
 /** The samples, and their chart. */
 export class Shares {
@@ -53,7 +54,7 @@ export class Shares {
       yaxis: { gridcolor: line, rangemode: "tozero", zeroline: false, tickformat: "d", automargin: true },
       hovermode: "x unified",
       legend: { orientation: "h", y: -0.2 },
-      showlegend: true,
+      showlegend: this.element.clientWidth > NARROW, // else hovering says which is which
       uirevision: "shares",
     };
     await draw(this.element, { data, layout });

@@ -89,7 +89,7 @@ def faded(colour: str, opacity: float) -> str:
 
 def axis(palette: Palette, title: str, *, log: bool = False, **more: Any) -> dict[str, Any]:
     """An axis."""
-    found: dict[str, Any] = {
+    return {
         "title": {"text": plain(title), "standoff": 8},
         "type": "log" if log else "linear",
         "gridcolor": palette.line,
@@ -97,11 +97,9 @@ def axis(palette: Palette, title: str, *, log: bool = False, **more: Any) -> dic
         "tickcolor": palette.line,
         "zeroline": False,
         "automargin": True,
+        **({"tickformat": "~g", "nticks": 7} if log else {}),
         **more,
     }
-    if log:
-        found |= {"dtick": 1, "exponentformat": "power"} if "range" not in more else {"exponentformat": "power"}
-    return found
 
 
 def figure(
@@ -144,7 +142,7 @@ def figure(
     }
     base |= layout
     if note:
-        base["annotations"] = [*layout.get("annotations", ()), _note(palette, note)]
+        base["annotations"] = [*layout.get("annotations", ()), _note(palette, note, below="xaxis" not in layout)]
     return {"data": list(data), "layout": base}
 
 
@@ -163,16 +161,18 @@ def empty(palette: Palette, name: str, says: str) -> Figure:
     return figure(palette, name, [], meta={"empty": says}, xaxis=hidden, yaxis=hidden, annotations=[words])
 
 
-def _note(palette: Palette, text: str) -> dict[str, Any]:
+def _note(palette: Palette, text: str, *, below: bool) -> dict[str, Any]:
+    """Above the figure at the right; below one that has its names above."""
     return {
         "text": plain(text),
         "showarrow": False,
         "x": 1,
         "xref": "paper",
         "xanchor": "right",
-        "y": 1,
+        "y": 0 if below else 1,
         "yref": "paper",
-        "yanchor": "bottom",
+        "yanchor": "top" if below else "bottom",
+        "yshift": -8 if below else 0,
         "font": {"color": palette.quiet, "size": 11},
     }
 

@@ -204,6 +204,7 @@ def _lines(
     gl: bool,
 ) -> dict[str, Any]:
     """One trace of many lines, with a gap between each two."""
+    shown = faded(colour, 0.45) if stopped else colour
     x: list[float | None] = []
     y: list[float | None] = []
     trials: list[int | None] = []
@@ -219,9 +220,8 @@ def _lines(
         "y": y,
         "customdata": trials,
         "connectgaps": False,
-        "opacity": 0.35 if stopped else 1.0,
-        "line": {"color": colour, "width": 1.25 if stopped else 2},
-        "marker": {"color": colour, "size": 5},
+        "line": {"color": shown, "width": 1.25 if stopped else 2},
+        "marker": {"color": shown, "size": 5},
         "hovertemplate": f"trial %{{customdata}}<br>step %{{x}}: {plain(view.metric_name)} %{{y:.5g}}<extra>"
         f"{plain(name)}</extra>",
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from toprung.figures.columns import Floats, Indices, Labels
+from toprung.figures.columns import Floats, Indices, Labels, Mask
 from toprung.figures.decisions import ACTIONS, Decisions
 from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range
 from toprung.figures.view import MOST_POINTS, View
@@ -26,7 +26,7 @@ def rungs(view: View, decisions: Decisions) -> Figure:
     if isinstance(view.spec.scheduler, NoScheduler):
         return empty(view.palette, "rungs", "This sweep has no early stopping: its scheduler is none.")
     last = decisions.last_of_each
-    shown = last.where(np.isin(last["number"], view.columns.numbers[view.mask])) if view.filter.strip() else last
+    shown = last.where(_among(view, last["number"])) if view.filter.strip() else last
     if not len(shown):
         return empty(view.palette, "rungs", _nothing(view, len(decisions)))
     levels = _levels(view, shown)
@@ -54,6 +54,15 @@ def _nothing(view: View, decided: int) -> str:
     first = compared_at(view.spec.scheduler)[0]
     step = "1 step" if first == 1 else f"{first} steps"
     return f"No trial has come to a rung yet: the first one is reached after {step}."
+
+
+def _among(view: View, trials: Floats) -> Mask:
+    """Which of these are trials that the filter leaves. By their place: both are sorted alike, and there are many."""
+    at = np.searchsorted(view.columns.numbers, trials)
+    there = at < len(view.columns)
+    found = np.zeros(len(trials), np.bool_)
+    found[there] = view.mask[at[there]] & (view.columns.numbers[at[there]] == trials[there])
+    return found
 
 
 def _levels(view: View, shown: Decisions) -> list[int]:
@@ -158,7 +167,7 @@ def _finished(view: View, levels: list[int]) -> list[dict[str, Any]]:
             "y": numbers(view.columns.floats("value")[at]),
             "customdata": [int(number) for number in trials],
             "text": [plain(reason) for reason in reasons],
-            "marker": {"color": view.palette.accent, "symbol": "star", "size": 10},
+            "marker": {"color": view.palette.accent, "symbol": "star", "size": 9, "opacity": 0.8},
             "hovertemplate": "trial %{customdata} %{text}<br>best %{y:.6g}<extra></extra>",
         }
     ]
@@ -171,15 +180,16 @@ def _rung_axis(view: View, shown: Decisions, levels: list[int]) -> dict[str, Any
     went_on = ACTIONS.index(Action.PROMOTE)
     on = [int(np.count_nonzero((shown["rung"] == rung) & (shown["action"] == went_on))) for rung in levels]
     texts = [
-        f"{rung}<br>{count:,} came, {passed:,} went on" if count else f"{rung}"
+        f"{rung}<br>{passed:,} of {count:,}" if count else f"{rung}"
         for rung, count, passed in zip(levels, counts, on, strict=True)
     ]
     return axis(
         view.palette,
-        "rung (step)",
+        "rung (step), and how many of those that came have gone on",
         tickvals=list(range(len(levels))),
         ticktext=texts,
         range=[-0.5, len(levels) - 0.5],
+        tickangle=0,
         showgrid=False,
     )
 

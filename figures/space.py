@@ -10,10 +10,11 @@ import numpy as np
 from scipy.interpolate import griddata
 from scipy.spatial import QhullError
 
-from toprung.figures.columns import Column, Floats, Indices, Labels
+from toprung.figures.columns import Column, Floats, Indices, Labels, Numbers
 from toprung.figures.filters import quoted
 from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range, short
 from toprung.figures.view import MOST_POINTS, View
+from toprung.tuning.spec.parameters import CategoricalParameter
 
 _MOST_DIMENSIONS = 16
 _GRID = 40
@@ -35,7 +36,7 @@ def parallel(view: View) -> Figure:
     if len(names) > _MOST_DIMENSIONS:
         note = f"{note + '; ' if note else ''}{_MOST_DIMENSIONS} of {len(names)} parameters"
     value_column = "value" if view.is_objective else view.columns.metric_column(view.metric_name)
-    axes = [_dimension(view, name, view.columns[name], at) for name in names[:_MOST_DIMENSIONS]]
+    axes = [_dimension(view, name, _column(view, name), at) for name in names[:_MOST_DIMENSIONS]]
     last, meta = _dimension(view, value_column, view.columns[value_column], at, log="y" in (view.log or ()))
     axes.append((last | {"label": plain(view.metric_name)}, meta))
     values = _worse(view)[at]
@@ -59,13 +60,20 @@ def parallel(view: View) -> Figure:
     }
     described = {dimension["name"]: about for dimension, about in axes}
     return figure(
-        palette, "parallel", [trace], note, meta={"dimensions": described}, margin={"l": 64, "r": 64, "t": 48, "b": 24}
+        palette, "parallel", [trace], note, meta={"dimensions": described}, margin={"l": 64, "r": 64, "t": 40, "b": 32}
     )
 
 
 def _worse(view: View) -> Floats:
     """What is shown, so that less is better."""
     return view.values if view.goal == "minimize" else -view.values
+
+
+def _column(view: View, name: str) -> Column:
+    """A column; a choice of numbers has no more order than one of texts."""
+    column = view.columns[name]
+    is_choice = isinstance(view.distribution(name), CategoricalParameter)
+    return column.as_labels() if is_choice and isinstance(column, Numbers) else column
 
 
 def nothing_to_show(view: View) -> str:
@@ -88,7 +96,8 @@ def _dimension(
     if missing.any():  # a parameter that other parameters switch off
         below = low - (high - low or 1.0) * 0.12
         places = np.where(missing, below, places)
-        ticks, texts = [below, *(ticks or [low, high])], ["none", *(texts or [f"{low:.4g}", f"{high:.4g}"])]
+        plain_ticks = ticks or _ticks(low, high)
+        ticks, texts = [below, *plain_ticks], ["none", *(texts or [f"{tick:g}" for tick in plain_ticks])]
     dimension: dict[str, Any] = {
         "name": name,
         "label": plain(name),
@@ -106,9 +115,8 @@ def _scale(
     """Where values lie on an axis without scales of its own: places, ticks, their texts, whether log, the levels."""
     if isinstance(column, Labels):
         levels = [value for value in _levels(view, name, column) if value is not None]
-        place = {(type(value), value): float(index) for index, value in enumerate(levels)}
-        picked = column.pick(at)
-        places = np.array([math.nan if value is None else place[type(value), value] for value in picked], np.float64)
+        place = {value: float(index) for index, value in enumerate(levels)}  # no two choices are equal
+        places = np.array([math.nan if value is None else place[value] for value in column.pick(at)], np.float64)
         return places, list(place.values()), [_short_label(value) for value in levels], False, levels
     values = column.values[at]
     positive = values[np.isfinite(values)]
@@ -123,13 +131,22 @@ def _scale(
 def _levels(view: View, name: str, column: Labels) -> list[Any]:
     """In the spec's order; what it hasn't comes after."""
     choices = getattr(view.distribution(name), "choices", ())
-    keys = dict.fromkeys((type(value), value) for value in (*choices, *column.levels))
-    return [value for _, value in keys]
+    return list(dict.fromkeys((*choices, *column.levels)))
 
 
 def _short_label(value: Any) -> str:
     text = plain(str(value))
     return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers, four to eight of them."""
+    if not low < high:
+        return [low]
+    rough = 10 ** math.floor(math.log10(high - low))
+    step = next(rough / part for part in (1, 2, 4, 5, 10) if (high - low) / rough * part >= 4)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(place * step, 12) for place in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
@@ -150,7 +167,7 @@ def slice_of(view: View, parameter: str | None) -> Figure:
     name = view.parameter(parameter, "parameter")
     if name is None:
         return empty(view.palette, "slice", nothing_to_show(view))
-    column = view.columns[name]
+    column = _column(view, name)
     at, note = view.chosen(view.mask & np.isfinite(view.values) & ~column.null())
     if not len(at):
         return empty(view.palette, "slice", f"No trial with {name} has reported {view.metric_name} yet.")
@@ -223,7 +240,7 @@ def contour(view: View, parameter: str | None, parameter2: str | None) -> Figure
     if x_name is None or y_name is None:
         says = nothing_to_show(view) if x_name is None else "This sweep varies one parameter; see its slice."
         return empty(view.palette, "contour", says)
-    x_column, y_column = view.columns[x_name], view.columns[y_name]
+    x_column, y_column = _column(view, x_name), _column(view, y_name)
     there = view.mask & np.isfinite(view.values) & ~x_column.null() & ~y_column.null()
     at, note = view.chosen(there, MOST_POINTS)
     if not len(at):
@@ -286,7 +303,8 @@ def _surface(
         "y": numbers(10**grid_v if y_axis["type"] == "log" else grid_v),
         "z": [numbers(row) for row in np.asarray(z, np.float64)],
         "connectgaps": False,
-        "contours": {"coloring": "heatmap", "showlines": False},
+        "contours": {"coloring": "heatmap"},
+        "line": {"width": 0},
         "hoverinfo": "skip",
         **_colours(view, values),
     }

@@ -269,7 +269,7 @@ class TestFigures:
         assert traces.keys() == {"cutoff", "went on", "stopped", "finished"}
         assert traces["stopped"]["customdata"][0] == 1
         assert traces["stopped"]["text"][0] == ("stopped at rung 1:<br>0.9, cutoff 0.5, rank 2 of 20, the best 6 go on")
-        assert figure["layout"]["xaxis"]["ticktext"] == ["1<br>20 came, 7 went on", "3", "9"]
+        assert figure["layout"]["xaxis"]["ticktext"] == ["1<br>7 of 20", "3", "9"]
 
     async def test_curves_are_as_reported(self, http: httpx.AsyncClient, sweep: Sweep) -> None:
         figure = await got(http, "figures/curves")

@@ -7,10 +7,11 @@ import { THEME, clear, draw, theme } from "../figure.js";
 import { state } from "../url.js";
 import { asked } from "./model.js";
 import { chosenTrace, highlight, trialOf } from "./marks.js";
-import { paced } from "./pace.js";
+import { inTurn, paced } from "./pace.js";
 
 const EVERY_MS = 2000;
 const SOON_MS = 60;
+const MARK_MS = 80;
 
 /**
  * Makes a panel with a figure, which is fetched once it is in view, and again as trials come.
@@ -36,6 +37,7 @@ export class Chart {
   #note = h("p", { class: "plot-note quiet" });
   #seen = null; // the text of the figure that is drawn
   #asking = null;
+  #marking = null;
   #held = false;
   #inView = false;
   #drawn = false;
@@ -51,7 +53,7 @@ export class Chart {
       "section",
       { class: `panel chart ${size}`, "aria-labelledby": id, dataset: { figure: name } },
       h("div", { class: "chart-head" }, h("h2", { id, title: hint }, title), h("div", { class: "toolbar" }, ...controls, ...axes.map((axis) => this.#logButton(axis)))),
-      this.#plot,
+      h("div", { class: "plot-box" }, this.#plot),
       this.#note,
     );
     this.poke = paced(EVERY_MS, () => this.#refresh(), signal);
@@ -68,10 +70,11 @@ export class Chart {
     window.addEventListener(THEME, () => this.again(), { signal });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.again(), { signal });
     for (const news of ["filter", "metric"]) model.addEventListener(news, () => this.again(), { signal });
-    model.addEventListener("selection", () => this.#drawn && highlight(this.#plot, model.selected), { signal });
+    model.addEventListener("selection", () => this.#markSoon(), { signal });
     signal.addEventListener("abort", () => {
       observer.disconnect();
       this.#asking?.abort();
+      clearTimeout(this.#marking);
       clear(this.#plot);
     });
   }
@@ -93,10 +96,19 @@ export class Chart {
     return button;
   }
 
+  /** After the table has shown the choice: a chart of thousands of points takes longer than a key that is held down. */
+  #markSoon() {
+    clearTimeout(this.#marking);
+    this.#marking = setTimeout(() => this.#drawn && this.#inView && highlight(this.#plot, this.#model.selected), MARK_MS);
+  }
+
   #viewed(inView) {
     const begins = inView && !this.#inView;
     this.#inView = inView;
-    if (begins) this.again();
+    if (begins) {
+      this.again();
+      this.#markSoon();
+    }
   }
 
   #release() {
@@ -132,7 +144,7 @@ export class Chart {
     // zoom stays when trials come, and goes when the axes mean something else
     figure.layout.uirevision = [this.#options.name, ...this.#logs, this.#model.metric].join();
     if (this.#model.selected !== null) figure.data.push(...chosenTrace(figure.data, this.#model.selected));
-    await draw(this.#plot, figure);
+    await inTurn(() => draw(this.#plot, figure));
     this.#seen = found;
     if (this.#drawn) return;
     this.#drawn = true;

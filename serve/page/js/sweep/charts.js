@@ -47,10 +47,11 @@ export function charts(model, signal) {
   };
 }
 
-/** On a phone there is no room for a sentence below each rung. */
-function shortTicks({ layout }) {
-  const { xaxis } = layout;
-  if (xaxis?.ticktext && innerWidth < NARROW_PX) xaxis.ticktext = xaxis.ticktext.map((text) => text.split("<br>")[0]);
+/** On a phone there is no room for many numbers below a chart. */
+function fewTicks({ layout: { xaxis } }) {
+  if (!xaxis || innerWidth >= NARROW_PX) return;
+  if (xaxis.ticktext) xaxis.ticktext = xaxis.ticktext.map((text) => text.split("<br>")[0]);
+  else xaxis.nticks = 5;
 }
 
 function tabBar(panels) {
@@ -117,6 +118,7 @@ function pickedChart(model, { name, title, count, signal }) {
     title,
     controls: selects.map((select) => select.element),
     size: count > 1 ? "wide" : "",
+    prepare: fewTicks,
     query: () => (chosen.some((value) => !value) ? null : Object.fromEntries(keys.map((key, at) => [key, chosen[at]]))),
     signal,
   });

@@ -57,6 +57,7 @@ export function highlight(plot, number) {
 }
 
 function isDrawn(trace) {
+  if (trace.line?.shape === "hv") return false; // steps from trial to trial, of which none has the whole
   return ["scatter", "scattergl", undefined].includes(trace.type) && Array.isArray(trace.customdata) && trace.name !== NAME && Array.isArray(trace.x) && Array.isArray(trace.y);
 }
 

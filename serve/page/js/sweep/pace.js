@@ -40,3 +40,18 @@ export function paced(everyMs, work, signal) {
     plan();
   };
 }
+
+let last = Promise.resolve();
+
+/**
+ * Does heavy work after what was asked before it, with room for keys and clicks in between.
+ *
+ * @template T
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export function inTurn(work) {
+  const mine = last.then(() => new Promise((resolve) => setTimeout(resolve))).then(work);
+  last = mine.catch(() => {});
+  return mine;
+}

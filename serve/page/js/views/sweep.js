@@ -3,6 +3,7 @@
 import { events, getWithEtag } from "../api.js";
 import { showError } from "../dialog.js";
 import { h, replace } from "../dom.js";
+import { preload } from "../figure.js";
 import { path } from "../url.js";
 import { actions } from "../sweep/actions.js";
 import { charts } from "../sweep/charts.js";
@@ -19,6 +20,7 @@ const ENDED_EVERY_MS = 20_000;
 
 /** Shows a sweep, and goes on showing it as it changes. */
 export async function show(root, { params, signal, session }) {
+  preload(); // its megabytes come beside the data
   const found = await getWithEtag(path`/v1/sweeps/${params.sweep}`, { signal });
   const model = new Model(found.body);
   model.etag = found.etag;
@@ -29,28 +31,35 @@ export async function show(root, { params, signal, session }) {
   const table = trials(model, { actions: (number) => trialActions(model, number, mayChange), onColumns: figures.columns, signal });
   replace(root, h("div", { class: "sweep-page" }, head, filterBar(model, signal), figures.element, table.element));
 
-  const stand = paced(ROWS_EVERY_MS, async () => {
-    try {
-      const { body, etag } = await getWithEtag(model.api, { signal });
-      model.setSweep(body, etag);
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error.status === 404) showError(root, error, h("a", { href: "/" }, "All sweeps")); // it was deleted
-    }
-  }, signal);
+  const stand = paced(ROWS_EVERY_MS, () => look(), signal);
   const rows = paced(ROWS_EVERY_MS, () => table.refresh(), signal);
   const everything = () => {
     stand();
     rows();
     figures.poke();
   };
-  follow(model, head, everything, signal);
+
+  /** Reads the sweep anew; says whether anything in it is other than before. */
+  async function look() {
+    try {
+      const { body, etag } = await getWithEtag(model.api, { signal });
+      const changed = etag !== model.etag;
+      model.setSweep(body, etag);
+      return changed;
+    } catch (error) {
+      if (!signal.aborted && error.status === 404) showError(root, error, h("a", { href: "/" }, "All sweeps")); // it was deleted
+      return false;
+    }
+  }
+
+  follow(model, head, { everything, look }, signal);
   await table.load();
 }
 
 /** Goes on with what happens to the sweep: until it has ended, and again should somebody extend it. */
-function follow(model, head, everything, signal) {
+function follow(model, head, { everything, look }, signal) {
   let ended = false;
+  let first = true;
   const open = () => {
     ended = false;
     events(`${model.api}/events?last_event_id=newest`, everything, {
@@ -58,7 +67,10 @@ function follow(model, head, everything, signal) {
       onState(state) {
         head.connection(state);
         ended = state === "ended";
-        if (state !== "lost") everything(); // whatever happened while nobody listened
+        if (state === "lost") return;
+        if (first) look().then((changed) => changed && everything()); // what happened since the page was asked for
+        else everything(); // whatever happened while nobody listened
+        first = false;
       },
     });
   };

@@ -124,6 +124,7 @@ def figure(
         layout: more of the layout, over what is here.
     """
     base: dict[str, Any] = {
+        "template": {"data": {"scatter": [{"type": "scatter"}]}},  # none: Python's plotly would put its look under ours
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
         "font": {"color": palette.ink, "family": _FONT, "size": 12},

@@ -43,7 +43,7 @@ class TableQuery(Query):
     order_by: str = "number"
     descending: bool = False
     offset: int = Field(0, ge=0, le=2**53)
-    limit: int = Field(100, ge=1, le=1_000)
+    limit: int = Field(100, ge=1, le=10_000)
 
 
 class CsvQuery(Query):

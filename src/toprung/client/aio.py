@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import httpx
 
 from toprung.access import NewToken, Token
 from toprung.client.drivers import AsyncDriver
 from toprung.client.location import connect_options
+from toprung.client.notebook import Plots, Shown, frame_of, needed, summary
 from toprung.client.progress import WaitProgress
 from toprung.client.service import Service
 from toprung.client.submission import Source
@@ -33,6 +34,10 @@ from toprung.tuning.records import (
     UsageReport,
 )
 from toprung.tuning.reproduction import Reproduction
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from plotly.graph_objects import Figure
 
 
 class AsyncClient:
@@ -170,6 +175,24 @@ class AsyncSweepHandle(SweepView[AsyncDriver]):
                 async for sweep in looks:
                     bar.update(self._keep(sweep))
         return self.record
+
+    async def watch(self, *, k: int = 5) -> Sweep:
+        """See `SweepHandle.watch`. Cancelling the task ends the watching."""
+        place = Shown()
+        async with aclosing(self._driver.iterate(self._service.until_finished(self.id, None))) as looks:
+            async for sweep in looks:
+                place.show(summary(self._keep(sweep), await self.best_trials(k)))
+        return self.record
+
+    async def to_dataframe(self, *, filter: str = "") -> DataFrame:
+        """See `SweepHandle.to_dataframe`."""
+        pandas = needed("pandas")
+        return frame_of(pandas, *await self._driver.run(self._service.table(self.id, filter)))
+
+    @property
+    def plot(self) -> Plots[Coroutine[Any, Any, Figure]]:
+        """See `SweepHandle.plot`; `await` what they return."""
+        return Plots(self._driver.run, self._service, self.id)
 
     def events(self, *, after: int | None = None) -> AsyncIterator[Event]:
         """See `SweepHandle.events`."""

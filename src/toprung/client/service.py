@@ -60,6 +60,10 @@ _GC_TIMEOUT_S = 3600.0
 _DOCTOR_TIMEOUT_S = 900.0
 """Each node that does not answer is waited for a minute, 32 at a time."""
 
+_FIGURE_TIMEOUT_S = 120.0
+"""Importance grows a forest of trees."""
+_ROWS_AT_ONCE = 10_000
+
 
 def no_best(sweep: Sweep) -> NotFound:
     """The error where no trial can be called the best."""
@@ -210,6 +214,25 @@ class Service:
         if not found:
             raise no_best(sweep)
         return found[0].trial
+
+    def figure(self, sweep_id: str, name: str, params: Params) -> Op[dict[str, Any]]:
+        """A figure in plotly's schema."""
+        given = {key: value for key, value in params.items() if value is not None}
+        request = Request(
+            "GET", f"{_sweep_path(sweep_id)}/figures/{quote(name)}", given, read_timeout_s=_FIGURE_TIMEOUT_S
+        )
+        return (yield from self._exchange.call(request)).parse(_OBJECT)
+
+    def table(self, sweep_id: str, filter: str) -> Op[tuple[list[dict[str, str]], list[list[Any]]]]:
+        """Columns and rows of all trials that a filter leaves, by number."""
+        rows: list[list[Any]] = []
+        while True:
+            params: dict[str, str | int] = {"filter": filter, "offset": len(rows), "limit": _ROWS_AT_ONCE}
+            reply = yield from self._exchange.call(Request("GET", f"{_sweep_path(sweep_id)}/table", params))
+            page = reply.parse(_OBJECT)
+            rows += page["rows"]
+            if len(rows) >= page["total"] or not page["rows"]:
+                return page["columns"], rows
 
     def decisions(self, sweep_id: str, number: int | None) -> Flow[Decision]:
         return self._pages(f"{_sweep_path(sweep_id)}/decisions", {"number": number}, None, Page[Decision])

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import httpx
 
 from toprung.access import NewToken, Token
 from toprung.client.drivers import SyncDriver
 from toprung.client.location import connect_options
+from toprung.client.notebook import Plots, Shown, frame_of, needed, summary
 from toprung.client.progress import WaitProgress, come_back
 from toprung.client.service import Service
 from toprung.client.submission import Source
@@ -33,6 +34,10 @@ from toprung.tuning.records import (
     UsageReport,
 )
 from toprung.tuning.reproduction import Reproduction
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from plotly.graph_objects import Figure
 
 
 class Client:
@@ -246,6 +251,43 @@ class SweepHandle(SweepView[SyncDriver]):
             sys.stderr.write(come_back(self.record) + "\n")
             raise
         return self.record
+
+    def watch(self, *, k: int = 5) -> Sweep:
+        """Show in a notebook how it goes, in one place that changes, until it has ended.
+
+        Interrupting the kernel ends the watching, not the sweep.
+
+        Args:
+            k: how many of the best trials are shown.
+
+        Raises:
+            ImportError: IPython is not installed.
+        """
+        place = Shown()
+        try:
+            for sweep in self._driver.iterate(self._service.until_finished(self.id, None)):
+                place.show(summary(self._keep(sweep), self.best_trials(k)))
+        except KeyboardInterrupt:
+            sys.stderr.write(come_back(self.record) + "\n")
+        return self.record
+
+    def to_dataframe(self, *, filter: str = "") -> DataFrame:
+        """Its trials as a `pandas.DataFrame`, by number: state, step, value, metrics, parameters.
+
+        Args:
+            filter: of which trials, an expression such as `val_loss < 0.2 and optimizer == "adam"`.
+
+        Raises:
+            ImportError: pandas is not installed.
+            Malformed: the filter can't be read.
+        """
+        pandas = needed("pandas")
+        return frame_of(pandas, *self._driver.run(self._service.table(self.id, filter)))
+
+    @property
+    def plot(self) -> Plots[Figure]:
+        """Its page's figures: `plot.rungs()`, `curves`, `parallel`, `importance`, `best`, `slice`, `contour`."""
+        return Plots(self._driver.run, self._service, self.id)
 
     def events(self, *, after: int | None = None) -> Iterator[Event]:
         """Its events, each once and in order, from the first or from after an event's id, until it has ended.

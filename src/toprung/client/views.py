@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
+from toprung.client.notebook import summary
 from toprung.client.service import Service
 from toprung.tuning.records import Sweep, SweepState, Trial, TrialState
 
@@ -38,6 +39,10 @@ class SweepView(Generic[D]):
     def _keep(self, record: Sweep) -> Sweep:
         self._record = record
         return record
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return summary(self._record)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} ({self.id}), {self.state}>"

@@ -21,8 +21,8 @@ NAMES = {
         "tokens url usage validate version"
     ),
     SweepHandle: (
-        "best best_trials cancel clone decisions delete edit enqueue events extend files id name pause record refresh "
-        "resume retry state trial trials wait"
+        "best best_trials cancel clone decisions delete edit enqueue events extend files id name pause plot record "
+        "refresh resume retry state to_dataframe trial trials wait watch"
     ),
     TrialHandle: (
         "config download_checkpoint environment logs number params record refresh reproduce results state stop value"

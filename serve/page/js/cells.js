@@ -26,7 +26,7 @@ export function makeCell(column, at) {
   if (column.name === "number") return h("div", { class: "grid-cell num", role: "gridcell" }, h("a", { tabindex: "-1" }));
   if (column.kind === "state") return h("div", { class: "grid-cell", role: "gridcell" }, h("span", { class: "chip" }));
   if (column.kind !== "number") return h("div", { class: "grid-cell", role: "gridcell" });
-  const cell = h("div", { class: "grid-cell num", role: "gridcell" }, h("span"), h("span", { class: "frac" }));
+  const cell = h("div", { class: "grid-cell num", role: "gridcell" });
   cell.style.setProperty("--frac", `var(--frac-${at}, 0)`);
   return cell;
 }
@@ -46,12 +46,8 @@ export function fill(cell, column, value, href) {
   cell.filled = true;
   if (column.name === "number") return link(cell.firstChild, value, href);
   if (column.kind === "state") return state(cell.firstChild, value);
-  const text = value === undefined ? "" : value === null ? "–" : number(value);
-  if (column.kind !== "number" || typeof value !== "number") {
-    return column.kind === "number" ? split(cell, text, "") : plain(cell, value === null || value === undefined ? text : String(value));
-  }
-  const point = text.search(/[.e]/);
-  return point < 0 ? split(cell, text, "") : split(cell, text.slice(0, point), text.slice(point));
+  const text = value === undefined ? "" : typeof value === "number" ? number(value) : column.kind === "number" ? "–" : String(value ?? "–");
+  return column.kind === "number" ? aligned(cell, text) : plain(cell, text);
 }
 
 function link(anchor, value, href) {
@@ -73,8 +69,11 @@ function plain(cell, text) {
   return 0;
 }
 
-function split(cell, whole, frac) {
-  cell.firstChild.textContent = whole;
-  cell.lastChild.textContent = frac;
-  return frac.length;
+/** What comes after the decimal point leaves as much room to its right as the longest of the column has more. */
+function aligned(cell, text) {
+  const point = text.search(/[.e]/);
+  const frac = point < 0 ? 0 : text.length - point;
+  cell.textContent = text;
+  cell.style.setProperty("--own", frac);
+  return frac;
 }

@@ -56,6 +56,7 @@ class Rows {
  * @param {(key: number) => string} options.href the page of a row
  * @param {(name: string) => void} options.onSort a header was pressed
  * @param {(key: number | null) => void} options.onSelect a row was chosen
+ * @param {(key: number) => void} options.onOpen the chosen row is wanted in full
  * @param {(error: Error) => void} options.onError a window could not be had
  * @param {(total: number, columns: object[]) => void} options.onWindow one was had
  * @param {AbortSignal} options.signal ends it
@@ -258,8 +259,8 @@ export class Table {
     const page = Math.max(1, Math.floor(this.element.clientHeight / ROW_PX) - 2);
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     const at = this.#indexOf(this.#selected);
-    if (event.key === "Enter" && at !== null) {
-      this.#shown.get(at)?.querySelector("a")?.click();
+    if (event.key === "Enter" && this.#selected !== null) {
+      this.#options.onOpen(this.#selected);
     } else if (event.key in moves && this.#total) {
       event.preventDefault();
       const start = at ?? this.#range()[0] + AROUND * (this.element.scrollTop > 0) - 1;
@@ -282,6 +283,7 @@ export class Table {
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
     else if (top + ROW_PX > scrollTop + clientHeight - head) this.element.scrollTop = top + ROW_PX - clientHeight + head;
+    this.#render();
     if (!this.#rows.row(index)) await this.#load();
     const row = this.#rows.row(index);
     if (row) this.#choose(row[0]);

@@ -25,6 +25,7 @@ const MARK_MS = 80;
  * @param {() => object | null} [options.query] more of what is asked; null: it can't be asked yet
  * @param {() => string} [options.filter] the expression; as a rule the model's
  * @param {string} [options.size] a class: "tall", "wide"
+ * @param {boolean} [options.scrolls] whether it is wider than a phone
  * @param {HTMLElement[]} [options.controls] beside the title
  * @param {(figure: object) => void} [options.prepare] before it is drawn
  * @param {(element: HTMLElement) => void} [options.drawn] after it was drawn for the first time
@@ -46,14 +47,14 @@ export class Chart {
   constructor(model, options) {
     this.#model = model;
     this.#options = { axes: [], controls: [], query: () => ({}), filter: () => model.wanted, size: "", prepare: () => {}, drawn: () => {}, ...options };
-    const { name, title, hint, axes, controls, size, signal } = this.#options;
+    const { name, title, hint, axes, controls, size, scrolls, signal } = this.#options;
     this.#logs = new Set((state.get(`log-${name}`) ?? "").split(",").filter((axis) => axes.includes(axis)));
     const id = `chart-${name}`;
     this.element = h(
       "section",
       { class: `panel chart ${size}`, "aria-labelledby": id, dataset: { figure: name } },
       h("div", { class: "chart-head" }, h("h2", { id, title: hint }, title), h("div", { class: "toolbar" }, ...controls, ...axes.map((axis) => this.#logButton(axis)))),
-      h("div", { class: "plot-box" }, this.#plot),
+      h("div", { class: "plot-box", ...(scrolls ? { tabindex: "0", role: "group", "aria-labelledby": id } : {}) }, this.#plot),
       this.#note,
     );
     this.poke = paced(EVERY_MS, () => this.#refresh(), signal);

@@ -51,7 +51,7 @@ export function charts(model, signal) {
 function fewTicks({ layout: { xaxis } }) {
   if (!xaxis || innerWidth >= NARROW_PX) return;
   if (xaxis.ticktext) xaxis.ticktext = xaxis.ticktext.map((text) => text.split("<br>")[0]);
-  else xaxis.nticks = 5;
+  else Object.assign(xaxis, { nticks: 5, tickangle: -45 });
 }
 
 function tabBar(panels) {
@@ -87,6 +87,7 @@ function parallel(model, signal) {
     title: "Parallel coordinates",
     hint: "Drag along an axis to keep only trials in that range, here, in the other charts and in the table",
     size: "wide",
+    scrolls: true,
     signal,
     filter: () => model.filter, // what is brushed out stays to be seen, in grey
     prepare({ data, layout }) {

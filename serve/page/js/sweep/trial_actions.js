@@ -1,30 +1,48 @@
 /** What can be done with one trial, on the page of its sweep and on its own. */
 
 import { get, send } from "../api.js";
+import { go } from "../app.js";
 import { confirm, form, toast } from "../dialog.js";
+import { h } from "../dom.js";
 import { path } from "../url.js";
 import { nested } from "./configuration.js";
+import { isOver } from "./words.js";
 
-/** Asks, then stops a trial. */
-export async function stopTrial(api, number) {
-  const sure = await confirm({ title: `Stop trial ${number}?`, text: "Its results count, and its best checkpoint is kept where it is one of the best.", action: "Stop it", danger: true });
-  if (sure) await attempted(() => send("POST", `${api}/trials/${number}:stop`), `Trial ${number} is asked to stop.`);
-  return sure;
-}
-
-/** Tries the configuration of a trial that is over again, as a further trial. */
-export function retryTrial(api, number) {
-  return attempted(() => send("POST", `${api}/trials/${number}:retry`), `The configuration of trial ${number} is tried again, as a further trial.`);
+/** What can be done with a trial as it is: names for `trialButton`. */
+export function actionsFor(trial, mayChange) {
+  const changes = isOver(trial)
+    ? ["Retry", ...(trial.step ? ["Reproduce"] : []), "Enqueue a copy…"]
+    : [...(trial.stop_requested ? [] : ["Stop"]), "Enqueue a copy…"];
+  return [...(mayChange ? changes : []), ...(trial.checkpoint ? ["Download checkpoint"] : [])];
 }
 
 /**
- * Asks for a trial with a configuration made from another's.
+ * The button for one of the things that can be done.
  *
- * @param {string} api of the sweep
- * @param {object} sweep
- * @param {number} number of the trial that it is copied from
+ * @param {string} name of `actionsFor`
+ * @param {{api: string, sweep: object, number: number, size?: string}} options `api`: of the sweep
  */
-export async function enqueueCopy(api, sweep, number) {
+export function trialButton(name, { api, sweep, number, size = "" }) {
+  if (name === "Download checkpoint") return h("a", { class: `button ${size}`, href: `${api}/trials/${number}/checkpoint`, download: "" }, name);
+  const onclick = {
+    Stop: () => stopTrial(api, number),
+    Retry: () => retryTrial(api, number),
+    Reproduce: () => reproduce(api, number),
+    "Enqueue a copy…": () => enqueueCopy(api, sweep, number),
+  }[name];
+  return h("button", { type: "button", class: `button ${size} ${name === "Stop" ? "danger" : ""}`, onclick }, name);
+}
+
+async function stopTrial(api, number) {
+  const sure = await confirm({ title: `Stop trial ${number}?`, text: "Its results count, and its best checkpoint is kept where it is one of the best.", action: "Stop it", danger: true });
+  if (sure) await attempted(() => send("POST", `${api}/trials/${number}:stop`), `Trial ${number} is asked to stop.`);
+}
+
+function retryTrial(api, number) {
+  return attempted(() => send("POST", `${api}/trials/${number}:retry`), `The configuration of trial ${number} is tried again, as a further trial.`);
+}
+
+async function enqueueCopy(api, sweep, number) {
   const trial = await get(`${api}/trials/${number}`);
   const varied = trial.params;
   const values = await form({
@@ -57,10 +75,9 @@ function typed(value, was) {
   return typeof was === "number" && !value.startsWith('"') ? Number(value) : JSON.parse(value);
 }
 
-/** Runs a trial again in a sweep of its own, and goes there. */
-export async function reproduce(api, number) {
+async function reproduce(api, number) {
   const made = await attempted(() => send("POST", `${api}/trials/${number}:reproduce`));
-  return made ? path`/sweeps/${made.id}` : null;
+  if (made) go(path`/sweeps/${made.id}`);
 }
 
 /**

@@ -1,15 +1,19 @@
 /** The table of a sweep's trials, with what is shown of them and in which order. */
 
 import { get } from "../api.js";
-import { h, replace, setText } from "../dom.js";
+import { go } from "../app.js";
+import { h, keyed, replace, setText } from "../dom.js";
 import { Table } from "../table.js";
 import { state } from "../url.js";
 import { asked } from "./model.js";
+import { paced } from "./pace.js";
 import { plural } from "./words.js";
+
+const ACTIONS_EVERY_MS = 250;
 
 /**
  * @param {import("./model.js").Model} model
- * @param {{actions: (number: number | null) => HTMLElement[], onColumns: (columns: object[]) => void, signal: AbortSignal}} options
+ * @param {{actions: (number: number | null) => Promise<{key: string, make: () => HTMLElement}[]>, onColumns: (columns: object[]) => void, signal: AbortSignal}} options
  *   `actions`: what can be done with the chosen trial; `onColumns`: told which columns there are
  * @returns {{element: HTMLElement, load: () => Promise<void>, refresh: () => Promise<void>}} `refresh`: what is in view, as it is now
  */
@@ -42,6 +46,7 @@ export function trials(model, { actions, onColumns, signal }) {
       table.reload();
     },
     onSelect: (number) => model.select(number),
+    onOpen: (number) => go(model.trial(number)),
     onError: (error) => setText(problem, error.problems?.[0]?.message ?? error.detail ?? error.message),
     onWindow(total, columns) {
       if (chosen === null) offer(columns);
@@ -53,7 +58,11 @@ export function trials(model, { actions, onColumns, signal }) {
   table.setOrder(order.name, order.descending);
   table.select(model.selected);
 
-  const showActions = () => replace(acts, ...actions(model.selected));
+  const showActions = paced(ACTIONS_EVERY_MS, async () => {
+    const number = model.selected;
+    const found = await actions(number);
+    if (number === model.selected) keyed(acts, found, (each) => each.key, (each) => each.make());
+  }, signal);
   model.addEventListener("selection", () => {
     table.select(model.selected);
     showActions();
@@ -84,7 +93,10 @@ export function trials(model, { actions, onColumns, signal }) {
       problem,
       table.element,
     ),
-    refresh: () => table.refresh(),
+    async refresh() {
+      showActions();
+      await table.refresh();
+    },
     async load() {
       const all = chosen && get(asked(`${model.api}/table`, { limit: 1 }), { signal });
       await table.reload();

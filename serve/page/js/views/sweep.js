@@ -1,6 +1,6 @@
 /** The page of one sweep. */
 
-import { events, getWithEtag } from "../api.js";
+import { events, get, getWithEtag } from "../api.js";
 import { showError } from "../dialog.js";
 import { h, replace } from "../dom.js";
 import { preload } from "../figure.js";
@@ -11,7 +11,7 @@ import { filterBar } from "../sweep/filter.js";
 import { header } from "../sweep/header.js";
 import { Model } from "../sweep/model.js";
 import { paced } from "../sweep/pace.js";
-import { enqueueCopy, retryTrial, stopTrial } from "../sweep/trial_actions.js";
+import { actionsFor, trialButton } from "../sweep/trial_actions.js";
 import { trials } from "../sweep/trials.js";
 import { hasEnded } from "../sweep/words.js";
 
@@ -28,7 +28,7 @@ export async function show(root, { params, signal, session }) {
   const mayChange = !session?.auth || session.scope === "admin" || (session.scope === "write" && session.owner === model.sweep.owner);
   const head = header(model, { actions: actions(model, { mayChange, refresh: () => stand(), signal }), signal });
   const figures = charts(model, signal);
-  const table = trials(model, { actions: (number) => trialActions(model, number, mayChange), onColumns: figures.columns, signal });
+  const table = trials(model, { actions: (number) => trialActions(model, number, mayChange, signal), onColumns: figures.columns, signal });
   replace(root, h("div", { class: "sweep-page" }, head, filterBar(model, signal), figures.element, table.element));
 
   const stand = paced(ROWS_EVERY_MS, () => look(), signal);
@@ -80,15 +80,10 @@ function follow(model, head, { everything, look }, signal) {
   open();
 }
 
-function trialActions(model, number, mayChange) {
+async function trialActions(model, number, mayChange, signal) {
   if (number === null) return [];
-  const button = (label, onclick, kind = "") => h("button", { type: "button", class: `button small ${kind}`, onclick }, label);
-  const open = h("a", { class: "button small", href: model.trial(number) }, `Open trial ${number}`);
-  if (!mayChange) return [open];
-  return [
-    open,
-    button("Stop", () => stopTrial(model.api, number), "danger"),
-    button("Retry", () => retryTrial(model.api, number)),
-    button("Enqueue a copy…", () => enqueueCopy(model.api, model.sweep, number)),
-  ];
+  const open = { key: `open ${number}`, make: () => h("a", { class: "button small", href: model.trial(number) }, `Open trial ${number}`) };
+  const trial = await get(`${model.api}/trials/${number}`, { signal }).catch(() => null);
+  const names = trial ? actionsFor(trial, mayChange) : [];
+  return [open, ...names.map((name) => ({ key: `${name} ${number}`, make: () => trialButton(name, { api: model.api, sweep: model.sweep, number, size: "small" }) }))];
 }

@@ -6,7 +6,7 @@ import { h, keyed, replace, setText } from "../dom.js";
 import { stateLabel } from "../format.js";
 import { paced } from "../sweep/pace.js";
 import { asked } from "../sweep/model.js";
-import { enqueueCopy, reproduce, retryTrial, stopTrial } from "../sweep/trial_actions.js";
+import { actionsFor, trialButton } from "../sweep/trial_actions.js";
 import { isOver, story } from "../sweep/words.js";
 import { curves } from "../trial/curves.js";
 import { decisions, failure, panel, parameters, standingFacts, surroundings } from "../trial/facts.js";
@@ -39,7 +39,7 @@ export async function show(root, { params, signal, session }) {
     head.update(trial);
     facts.update(trial);
     keyed(why, story(trial, sweep.spec.metric.name), (text) => text, (text) => h("p", null, text));
-    keyed(tools, toolsFor(trial, mayChange), (each) => each, (name) => tool(name, { sweepApi, sweep, number: trial.number, api }));
+    keyed(tools, actionsFor(trial, mayChange), (each) => each, (name) => trialButton(name, { api: sweepApi, sweep, number: trial.number }));
     if (!broken.firstChild && trial.failure) replace(broken, failure(trial));
     output.changed();
   }
@@ -116,25 +116,4 @@ function trialHead(sweep, number, signal) {
     },
     problem: (text) => setText(link, text),
   };
-}
-
-function toolsFor(trial, mayChange) {
-  const over = isOver(trial);
-  const changes = over ? ["Retry", ...(trial.step ? ["Reproduce"] : []), "Enqueue a copy…"] : [...(trial.stop_requested ? [] : ["Stop"]), "Enqueue a copy…"];
-  return [...(mayChange ? changes : []), ...(trial.checkpoint ? ["Download checkpoint"] : [])];
-}
-
-function tool(name, { sweepApi, sweep, number, api }) {
-  const button = (onclick, kind = "") => h("button", { type: "button", class: `button ${kind}`, onclick }, name);
-  const made = {
-    Stop: () => button(() => stopTrial(sweepApi, number), "danger"),
-    Retry: () => button(() => retryTrial(sweepApi, number)),
-    Reproduce: () => button(async () => {
-      const there = await reproduce(sweepApi, number);
-      if (there) go(there);
-    }),
-    "Enqueue a copy…": () => button(() => enqueueCopy(sweepApi, sweep, number)),
-    "Download checkpoint": () => h("a", { class: "button", href: `${api}/checkpoint`, download: "" }, name),
-  };
-  return made[name]();
 }

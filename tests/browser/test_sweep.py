@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import csv
 import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import uvicorn
+import yaml
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import NARROW, WIDE
@@ -127,6 +131,11 @@ def test_a_filter_and_what_is_wrong_with_one(page: Page, grown: Growing) -> None
     expect(page.locator(".trials .count")).to_have_text(re.compile(r"^\d+ of \d+ trials$"))
     expect(page.locator("#filter-problem")).to_be_empty()
     assert asked_in(page)["filter"] == ['optimizer == "adam"']
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert rows, "a download without rows"
+    assert {row["optimizer"] for row in rows} == {"adam"}, "it has what the filter leaves"
 
 
 def test_a_brush_filters_everything(page: Page, grown: Growing) -> None:
@@ -172,6 +181,46 @@ def test_a_deep_link(page: Page, grown: Growing) -> None:
     page.reload()
     expect(page.locator('[aria-sort="descending"]')).to_have_text(re.compile("value"))
     expect(page.get_by_role("link", name="Open trial 7")).to_be_visible()
+    page.locator("summary", has_text="Columns").click()
+    page.get_by_label("optimizer", exact=True).check()
+    expect(page.locator('[role="columnheader"]')).to_have_count(5)
+    assert asked_in(page)["columns"] == ["number,state,value,lr,optimizer"]
+
+
+def test_why_in_words(page: Page, grown: Growing) -> None:
+    page.goto(f"/sweeps/{grown.id}")
+    drawn(page, "rungs")
+    rungs = page.locator('[data-figure="rungs"]')
+    point = rungs.locator(".points path.point").first
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    why = rungs.locator(".hovertext")
+    expect(why).to_contain_text(re.compile(r"trial \d+ .*rung 1"))
+    found = re.search(r"trial (\d+)", why.text_content() or "")
+    assert found is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.get_by_role("heading", name=f"Trial {found[1]}", exact=True)).to_be_visible()
+
+
+def test_the_best_configuration_is_copied(page: Page, grown: Growing, store: Store) -> None:
+    best = grown.sweep.best
+    assert best is not None
+    config = store.get_trial(grown.id, best.number).config
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"/sweeps/{grown.id}")
+    for name, read in {"YAML": yaml.safe_load, "JSON": json.loads, "Python": of_python}.items():
+        page.get_by_label("More actions").click()
+        page.get_by_role("button", name=f"Copy best as {name}").click()
+        expect(page.locator(".toast.good")).to_contain_text(f"trial {best.number} is copied")
+        assert read(page.evaluate("navigator.clipboard.readText()")) == config
+        page.get_by_label("Close this message").click()
+
+
+def of_python(text: str) -> Any:
+    """The value of an assignment."""
+    return ast.literal_eval(text.removeprefix("config = "))
 
 
 def test_the_table_by_keyboard(page: Page, grown: Growing) -> None:

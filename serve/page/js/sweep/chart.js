@@ -64,7 +64,7 @@ export class Chart {
       soon();
     };
     const observer = new IntersectionObserver(([entry]) => this.#viewed(entry.isIntersecting), { rootMargin: "200px" });
-    observer.observe(this.element);
+    model.begun.then(() => signal.aborted || observer.observe(this.element));
     // a figure that changed under the pointer would break off what is being brushed
     this.#plot.addEventListener("pointerdown", () => (this.#held = true), { signal });
     window.addEventListener("pointerup", () => this.#release(), { signal });

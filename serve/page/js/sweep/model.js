@@ -12,6 +12,8 @@ export class Model extends EventTarget {
     super();
     this.sweep = sweep;
     this.etag = null;
+    /** Settled when the first rows are on the screen: charts come after, as their library takes a while to start. */
+    this.begun = new Promise((resolve) => (this.begin = () => requestAnimationFrame(() => setTimeout(resolve))));
     this.api = path`/v1/sweeps/${sweep.id}`;
     this.page = path`/sweeps/${sweep.id}`;
     this.filter = state.get("filter") ?? "";

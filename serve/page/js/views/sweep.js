@@ -53,7 +53,11 @@ export async function show(root, { params, signal, session }) {
   }
 
   follow(model, head, { everything, look }, signal);
-  await table.load();
+  try {
+    await table.load();
+  } finally {
+    model.begin();
+  }
 }
 
 /** Goes on with what happens to the sweep: until it has ended, and again should somebody extend it. */

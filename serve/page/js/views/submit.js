@@ -30,7 +30,10 @@ export async function show(root, { query, signal, session }) {
   let key = null;
 
   drop(parts.area, onFile, signal);
-  signal.addEventListener("abort", () => clearTimeout(typing));
+  signal.addEventListener("abort", () => {
+    clearTimeout(typing);
+    asking.abort();
+  });
   if (query.get("from")) await begin(() => specOf(query.get("from"), signal));
   else if (query.get("example")) await onExample(query.get("example"));
   else yaml.setText(kept());
@@ -53,7 +56,6 @@ export async function show(root, { query, signal, session }) {
   async function validate() {
     asking = new AbortController();
     const { signal: mine } = asking;
-    signal.addEventListener("abort", () => asking.abort());
     try {
       const forecast = await send("POST", "/v1/sweeps:validate", yaml.text(), { headers: YAML, signal: mine });
       yaml.mark([]);

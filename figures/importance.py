@@ -1,17 +1,17 @@
-"""Which parameters matter: Optuna's fANOVA (Hutter et al., ICML 2014) over a sweep's trials."""
+"""Which parameters matter: Optuna's fANOVA over a sweep's trials."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from toprung.figures.columns import Floats, Indices, Numbers
+from toprung.figures.forest import shares_of
 from toprung.figures.look import Figure, axis, empty, figure, plain
 from toprung.figures.space import nothing_to_show
 from toprung.figures.view import View
-from toprung.tuning.spec.parameters import CategoricalParameter, Distribution, FloatParameter
+from toprung.tuning.spec.parameters import CategoricalParameter, FloatParameter
 
 MOST_TRIALS = 500
 """More tell little more: with 500 of 50,000 a forest takes two seconds of a processor, with 1,000 ten and more."""
@@ -48,31 +48,10 @@ def importances(view: View, at: Indices) -> dict[str, float]:
     A parameter that some trials don't have takes the middle of its values there, or the most frequent one: these
     trials say nothing about it then, and still tell about the others.
     """
-    # loads when somebody asks for it: half a second, and memory, that a service does without otherwise
-    import optuna  # noqa: PLC0415
-
-    names = _varied(view, at)
-    distributions = {name: _distribution(view.distribution(name)) for name in names}
-    filled = {name: _filled(view, name, at) for name in names}
     worse = view.values[at] if view.goal == "minimize" else -view.values[at]
     worse = np.minimum(worse, np.quantile(worse, _WORST))
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.create_study()
-        study.add_trials(
-            [
-                optuna.trial.create_trial(
-                    params={name: filled[name][i] for name in names}, distributions=distributions, value=float(value)
-                )
-                for i, value in enumerate(worse)
-            ]
-        )
-        evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=_TREES, seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=names)
-    finally:
-        optuna.logging.set_verbosity(level)
-    return {name: float(share) for name, share in found.items() if math.isfinite(share)}
+    parameters = {name: _described(view, name, at) for name in _varied(view, at)}
+    return shares_of(worse.tolist(), parameters, _TREES)
 
 
 def _varied(view: View, at: Indices) -> list[str]:
@@ -84,29 +63,22 @@ def _varied(view: View, at: Indices) -> list[str]:
     return found
 
 
-def _distribution(of: Distribution | None) -> Any:
-    import optuna.distributions as od  # noqa: PLC0415
-
-    assert of is not None, "these are the spec's parameters"
-    if isinstance(of, CategoricalParameter):
-        return od.CategoricalDistribution(of.choices)
-    kind = od.FloatDistribution if isinstance(of, FloatParameter) else od.IntDistribution
-    return kind(of.low, of.high, log=of.log)
-
-
-def _filled(view: View, name: str, at: Indices) -> list[Any]:
+def _described(view: View, name: str, at: Indices) -> dict[str, Any]:
+    """What a parameter may be, and what it is in each trial."""
     column, of = view.columns[name], view.distribution(name)
+    assert of is not None, "these are the spec's parameters"
     if isinstance(of, CategoricalParameter):
         picked = column.pick(at)
         known = [value for value in picked if value is not None]
         usual = max(of.choices, key=known.count)
         choice = {choice: choice for choice in of.choices}
-        return [usual if value is None else choice.get(value, usual) for value in picked]
-    assert of is not None
+        return {"choices": of.choices, "values": [choice.get(value, usual) for value in picked]}
     assert isinstance(column, Numbers)
     values: Floats = column.values[at]
     values = np.clip(np.where(np.isnan(values), np.nanmedian(values), values), of.low, of.high)
-    return values.tolist() if isinstance(of, FloatParameter) else [round(value) for value in values.tolist()]
+    whole = not isinstance(of, FloatParameter)
+    drawn = [round(value) for value in values.tolist()] if whole else values.tolist()
+    return {"low": of.low, "high": of.high, "log": of.log, "whole": whole, "values": drawn}
 
 
 def importance(view: View, shares: dict[str, float], num_trials: int) -> Figure:

@@ -71,7 +71,7 @@ class Gallery:
         self._sparks: Lru[tuple[int, list[list[float]]]] = Lru(_MOST_SPARKS)
         self._curves: Lru[tuple[float, Floats, Floats]] = Lru(_MOST_CURVES)
         self._importances: Lru[tuple[int, Future[dict[str, float]]]] = Lru(_MOST_IMPORTANCES)
-        # one at a time: a forest is grown by Python, which answers nobody else while it works on several
+        # one at a time: each has a process that works for seconds
         self._foresters = ThreadPoolExecutor(1, "importance")
 
     def close(self) -> None:

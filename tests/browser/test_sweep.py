@@ -210,7 +210,8 @@ def test_the_best_configuration_is_copied(page: Page, grown: Growing, store: Sto
     config = store.get_trial(grown.id, best.number).config
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"/sweeps/{grown.id}")
-    for name, read in {"YAML": yaml.safe_load, "JSON": json.loads, "Python": of_python}.items():
+    readers: dict[str, Callable[[str], Any]] = {"YAML": yaml.safe_load, "JSON": json.loads, "Python": of_python}
+    for name, read in readers.items():
         page.get_by_label("More actions").click()
         page.get_by_role("button", name=f"Copy best as {name}").click()
         expect(page.locator(".toast.good")).to_contain_text(f"trial {best.number} is copied")
@@ -313,7 +314,6 @@ def test_one_trial(page: Page, grown: Growing, store: Store, check: Callable[[Pa
     expect(page.locator(".decisions li").first).to_contain_text("At rung 1 its val_loss was")
     expect(page.get_by_text(f"toprung reproduce digits-cnn {best.number}")).to_be_visible()
     expect(page.get_by_text("Nothing printed so far")).to_be_visible()
-    check(page)
     page.get_by_role("link", name="Next").click()
     expect(page.get_by_role("heading", name=f"Trial {best.number + 1}")).to_be_visible()
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from tests.integration.conftest import Service
 from toprung import Client
@@ -27,6 +27,7 @@ _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser",
 def chromium() -> Iterator[Browser]:
     if _CHROMIUM is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
+    expect.set_options(timeout=20_000)  # five seconds are few where others work on the same two cores
     arguments = ["--no-sandbox"] if os.getuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=[*arguments, "--disable-dev-shm-usage"])

@@ -31,11 +31,13 @@ async function render({ focus = false } = {}) {
   const found = match(location.pathname);
   document.title = found ? `${found.title} · Toprung` : "Toprung";
   try {
+    const loading = found?.load(); // beside the session
+    loading?.catch(() => {}); // it is awaited below, where the session does not fail first
     session ??= await get("/session", { signal });
     if (signal.aborted) return;
     showHeader(header, session, logOut);
     if (!found) return nothingHere(root);
-    const view = await found.load();
+    const view = await loading;
     if (signal.aborted) return;
     if (focus) main.focus({ preventScroll: true });
     await view.show(root, {

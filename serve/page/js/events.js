@@ -68,9 +68,20 @@ export function events(path, onEvent, { signal, onState = () => {} }) {
     if (document.hidden) waiting = setTimeout(close, HIDDEN_MS);
     else if (said !== "ended") open();
   };
+  // a connection over a network that is gone says nothing, for minutes
+  const onOffline = () => {
+    if (said === "ended") return;
+    close();
+    say("lost");
+  };
+  const onOnline = () => {
+    if (said !== "ended") open();
+  };
 
   open();
   document.addEventListener("visibilitychange", onVisibility, { signal });
+  window.addEventListener("offline", onOffline, { signal });
+  window.addEventListener("online", onOnline, { signal });
   signal.addEventListener("abort", close);
 }
 

@@ -1,5 +1,7 @@
 // Plotly's figures, which the service makes. The library is large, so it comes with the first of them.
 
+import { h } from "./dom.js";
+
 let loading = null;
 
 /** The theme that is shown: "light" or "dark". */
@@ -12,12 +14,22 @@ export function theme() {
 /** Fired on `window` when the theme was changed: figures are asked for anew. */
 export const THEME = "toprung:theme";
 
+function source() {
+  const version = document.querySelector("meta[name=plotly]").content;
+  return `/static/plotly.min.js?v=${encodeURIComponent(version)}`;
+}
+
+/** Gets Plotly's library under way without running it: what else the page has to show comes first. */
+export function preload() {
+  if (loading || document.querySelector("link[rel=preload]")) return;
+  document.head.append(h("link", { rel: "preload", as: "script", href: source() }));
+}
+
 /** Plotly itself. */
 export function plotly() {
   loading ??= new Promise((resolve, reject) => {
-    const version = document.querySelector("meta[name=plotly]").content;
     const script = document.createElement("script");
-    script.src = `/static/plotly.min.js?v=${encodeURIComponent(version)}`;
+    script.src = source();
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => {
       loading = null; // so that the next figure tries again

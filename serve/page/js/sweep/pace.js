@@ -1,0 +1,57 @@
+/** Work that follows events: not more often than it can be seen, and not at all while nobody looks. */
+
+/**
+ * Makes a function that asks for work to be done soon.
+ *
+ * @param {number} everyMs the least time between the starts of two rounds
+ * @param {() => Promise<void> | void} work never runs twice at a time
+ * @param {AbortSignal} signal ends it
+ * @returns {() => void} asks for a round; what is asked while one waits or runs is one more round
+ */
+export function paced(everyMs, work, signal) {
+  let wanted = false;
+  let busy = false;
+  let timer = null;
+  let last = -Infinity;
+
+  async function round() {
+    timer = null;
+    if (document.hidden || signal.aborted) return; // it is still wanted when the page is seen again
+    wanted = false;
+    busy = true;
+    last = performance.now();
+    try {
+      await work();
+    } finally {
+      busy = false;
+      if (wanted) plan();
+    }
+  }
+
+  function plan() {
+    if (busy || timer !== null || signal.aborted) return;
+    timer = setTimeout(round, Math.max(0, last + everyMs - performance.now()));
+  }
+
+  document.addEventListener("visibilitychange", () => wanted && !document.hidden && plan(), { signal });
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  return () => {
+    wanted = true;
+    plan();
+  };
+}
+
+let last = Promise.resolve();
+
+/**
+ * Does heavy work after what was asked before it, with room for keys and clicks in between.
+ *
+ * @template T
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export function inTurn(work) {
+  const mine = last.then(() => new Promise((resolve) => setTimeout(resolve))).then(work);
+  last = mine.catch(() => {});
+  return mine;
+}

@@ -1,0 +1,139 @@
+/** The table of a sweep's trials, with what is shown of them and in which order. */
+
+import { get } from "../api.js";
+import { go } from "../app.js";
+import { h, keyed, replace, setText } from "../dom.js";
+import { Table } from "../table.js";
+import { state } from "../url.js";
+import { asked } from "./model.js";
+import { paced } from "./pace.js";
+import { plural } from "./words.js";
+
+const ACTIONS_EVERY_MS = 250;
+
+/**
+ * @param {import("./model.js").Model} model
+ * @param {{actions: (number: number | null) => Promise<{key: string, make: () => HTMLElement}[]>, onColumns: (columns: object[]) => void, signal: AbortSignal}} options
+ *   `actions`: what can be done with the chosen trial; `onColumns`: told which columns there are
+ * @returns {{element: HTMLElement, load: () => Promise<void>, refresh: () => Promise<void>}} `refresh`: what is in view, as it is now
+ */
+export function trials(model, { actions, onColumns, signal }) {
+  const order = { name: state.get("sort"), descending: state.get("desc") === "1" };
+  let chosen = state.get("columns")?.split(",").filter(Boolean) ?? null;
+  let offered = "";
+  const count = h("span", { class: "quiet count", role: "status" }, " ");
+  const problem = h("p", { class: "error-line bad", role: "alert" });
+  const csv = h("a", { class: "button", download: "" }, "CSV");
+  const menu = columnsMenu((names) => {
+    chosen = names;
+    state.set({ columns: names?.join(",") });
+    table.reload();
+  });
+  const acts = h("span", { class: "toolbar trial-actions" });
+  const sortQuery = () => ({ order_by: order.name, descending: order.name ? order.descending : null });
+
+  const table = new Table({
+    label: "Trials",
+    href: (number) => model.trial(number),
+    fetch: (offset, limit, aborted) =>
+      get(asked(`${model.api}/table`, { columns: chosen?.join(","), filter: model.wanted, ...sortQuery(), offset, limit }), { signal: aborted }),
+    onSort(name) {
+      const again = order.name === name;
+      // once: as it reads; twice: the other way; thrice: by number again
+      Object.assign(order, again && order.descending ? { name: null, descending: false } : { name, descending: again });
+      state.set({ sort: order.name, desc: order.descending ? 1 : null });
+      table.setOrder(order.name, order.descending);
+      table.reload();
+    },
+    onSelect: (number) => model.select(number),
+    onOpen: (number) => go(model.trial(number)),
+    onError: (error) => setText(problem, error.problems?.[0]?.message ?? error.detail ?? error.message),
+    onWindow(total, columns) {
+      if (chosen === null) offer(columns);
+      setText(problem, "");
+      setText(count, total === 0 && !model.wanted ? "No trials yet: the first appears when it starts." : counted(total, model));
+    },
+    signal,
+  });
+  table.setOrder(order.name, order.descending);
+  table.select(model.selected);
+
+  const showActions = paced(ACTIONS_EVERY_MS, async () => {
+    const number = model.selected;
+    const found = await actions(number);
+    if (number === model.selected) keyed(acts, found, (each) => each.key, (each) => each.make());
+  }, signal);
+  model.addEventListener("selection", () => {
+    table.select(model.selected);
+    showActions();
+  }, { signal });
+  model.addEventListener("filter", () => table.reload(), { signal });
+  csv.addEventListener("mousedown", setCsv, { signal });
+  csv.addEventListener("focus", setCsv, { signal });
+  setCsv();
+  showActions();
+
+  function setCsv() {
+    csv.href = asked(`${model.api}/trials.csv`, { columns: chosen?.join(","), filter: model.wanted, ...sortQuery() });
+  }
+
+  function offer(columns) {
+    const names = columns.map((column) => column.name).join("\n");
+    if (names === offered) return;
+    offered = names;
+    menu.offer(columns, chosen);
+    onColumns(columns);
+  }
+
+  return {
+    element: h(
+      "section",
+      { class: "panel trials", "aria-labelledby": "trials-title" },
+      h("div", { class: "chart-head" }, h("h2", { id: "trials-title" }, "Trials"), count, acts, h("div", { class: "toolbar" }, menu.element, csv)),
+      problem,
+      table.element,
+    ),
+    async refresh() {
+      showActions();
+      await table.refresh();
+    },
+    async load() {
+      const all = chosen && get(asked(`${model.api}/table`, { limit: 1 }), { signal });
+      await table.reload();
+      if (all) offer((await all).columns);
+    },
+  };
+}
+
+function counted(total, model) {
+  const all = Object.values(model.sweep.trials).reduce((sum, each) => sum + each, 0);
+  return model.wanted ? `${total.toLocaleString("en")} of ${plural(all, "trial")}` : plural(total, "trial");
+}
+
+function columnsMenu(onChange) {
+  const list = h("div", { class: "menu-list" });
+  const element = h("details", { class: "menu" }, h("summary", { class: "button" }, "Columns"), list);
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    element.open = false;
+    element.firstChild.focus();
+  });
+  return {
+    element,
+    offer(columns, chosen) {
+      const boxes = columns.slice(1).map(({ name }) =>
+        h("label", null, h("input", { type: "checkbox", value: name, checked: chosen === null || chosen.includes(name), onchange: changed }), " ", name),
+      );
+      replace(list, h("button", { type: "button", class: "button small", onclick: () => all() }, "All"), ...boxes);
+
+      function changed() {
+        const names = [...list.querySelectorAll("input:checked")].map((box) => box.value);
+        onChange(names.length === columns.length - 1 ? null : ["number", ...names]);
+      }
+      function all() {
+        for (const box of list.querySelectorAll("input")) box.checked = true;
+        onChange(null);
+      }
+    },
+  };
+}

@@ -67,7 +67,7 @@ def create_app(
         store,
         place,
         uploads,
-        Feed(store),
+        Feed(store, on_news=metrics.observe_events),
         metrics,
         slots,
         Settings.read(place.settings_file),

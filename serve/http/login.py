@@ -14,7 +14,7 @@ from starlette.responses import Response
 from toprung.access import Scope
 from toprung.errors import Unauthorized
 from toprung.serve.http import audit
-from toprung.serve.http.access import COOKIE, AnyCaller, check_from_page
+from toprung.serve.http.access import COOKIE, AnyCaller, check_from_page, visitor
 from toprung.serve.http.answers import record
 from toprung.serve.http.bodies import read_json
 from toprung.serve.http.context import Context
@@ -43,13 +43,13 @@ class Session(BaseModel):
     scope: Scope
 
 
-@router.get(_PATH)
+@router.get(_PATH, operation_id="getSession")
 async def get_session(context: Context, caller: AnyCaller) -> Response:
     """Who the caller is; refused where the service asks for a token and has none from it."""
     return record(Session(auth=context.auth, owner=caller.owner, scope=caller.scope), headers=_NOT_KEPT)
 
 
-@router.post(_PATH)
+@router.post(_PATH, operation_id="beginSession")
 async def begin_session(request: Request, context: Context) -> Response:
     """Take a token, and answer with a cookie in its place.
 
@@ -79,7 +79,7 @@ async def begin_session(request: Request, context: Context) -> Response:
     return answer
 
 
-@router.delete(_PATH, status_code=204)
+@router.delete(_PATH, operation_id="endSession", status_code=204)
 async def end_session(request: Request, context: Context) -> Response:
     """Log out: the cookie is worth nothing any more, wherever it is kept.
 
@@ -87,6 +87,8 @@ async def end_session(request: Request, context: Context) -> Response:
         Forbidden: another site's page would log its visitor out.
     """
     check_from_page(request)
+    if (caller := await visitor(request, context)) is not None:
+        audit.note_caller(request.scope, caller.owner, caller.token_id)
     context.sessions.end(request.cookies.get(COOKIE, ""))
     answer = Response(status_code=204, headers=_NOT_KEPT)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")

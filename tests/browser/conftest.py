@@ -56,9 +56,9 @@ def client(service: Service, token: str) -> Iterator[Client]:
 
 @pytest.fixture
 def stranger(chromium: Browser, service: Service) -> Iterator[Page]:
-    """A page of a browser that nobody has logged in."""
+    """A page of a browser that nobody has logged in: the service may refuse it."""
     with _context(chromium, service) as context:
-        yield from _watched(context)
+        yield from _watched(context, 401)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def _context(chromium: Browser, service: Service) -> BrowserContext:
     return chromium.new_context(base_url=service.url, viewport=WIDE, reduced_motion="reduce")  # type: ignore[arg-type]
 
 
-def _watched(context: BrowserContext) -> Iterator[Page]:
+def _watched(context: BrowserContext, *expected: int) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(30_000)
     errors: list[str] = []
@@ -86,7 +86,8 @@ def _watched(context: BrowserContext) -> Iterator[Page]:
             errors.append(f"{message.text} ({message.location})")
 
     def on_response(response: Response) -> None:
-        if response.status >= 400 and not response.url.partition("?")[0].endswith(EXPECTED_REFUSALS):
+        asked_for = response.url.partition("?")[0].endswith(EXPECTED_REFUSALS) or response.status in expected
+        if response.status >= 400 and not asked_for:
             errors.append(f"{response.status} for {response.request.method} {response.url}")
 
     page.on("console", on_message)

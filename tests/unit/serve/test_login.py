@@ -107,6 +107,20 @@ async def test_who_logs_out_is_a_stranger_again(guarded: httpx.AsyncClient, stor
     assert (await guarded.get("/session", headers=kept)).status_code == 401, "a copy of the cookie still works"
 
 
+async def test_the_audit_log_has_who_came_and_went(guarded: httpx.AsyncClient, store: Store, tmp_path: Path) -> None:
+    token = store.create_token("alice", Scope.READ)
+    await log_in(guarded, "tpr_wrong")
+    await log_in(guarded, token.token)
+    await guarded.delete("/session", headers=OURS)
+    text = (tmp_path / "audit.jsonl").read_text()
+    entries = [json.loads(line) for line in text.splitlines()]
+    assert [(entry["owner"], entry["token"], entry["action"]) for entry in entries] == [
+        ("alice", token.id, "beginSession"),
+        ("alice", token.id, "endSession"),
+    ]
+    assert token.token not in text
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -12,6 +12,7 @@ import pytest
 from toprung.access import Scope
 from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
+from toprung.tuning.spec import parse_spec
 
 PAGE = Path(__file__).parents[3] / "serve" / "page"
 ADDRESSES = ["/", "/sweeps/digits-cnn", "/sweeps/a/trials/3", "/compare?sweeps=a,b", "/cluster", "/submit", "/login"]
@@ -40,8 +41,9 @@ async def test_the_page_runs_no_script_but_its_own(http: httpx.AsyncClient) -> N
     assert not re.search(r"(src|href)=\"(?!/|#)", answer.text), "something comes from elsewhere"
 
 
-def test_no_file_makes_html_of_text() -> None:
+def test_no_file_makes_html_of_text_nor_grows_too_long() -> None:
     for path in PAGE.rglob("*.js"):
+        assert path.read_text().count("\n") <= 300, path.name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", path.read_text()), path.name
 
 
@@ -57,6 +59,13 @@ async def test_all_that_the_page_loads_is_there(http: httpx.AsyncClient) -> None
             for module in re.findall(r"""(?:from|import\()\s*["'](\.[^"']+)["']""", answer.text):
                 found = (PAGE / name).parent / module
                 assert found.is_file(), f"{name} imports {module}"
+
+
+async def test_the_examples_that_it_offers_are_there(http: httpx.AsyncClient) -> None:
+    names = re.findall(r'\["([\w/]+\.yaml)"', (PAGE / "js" / "views" / "submit.js").read_text())
+    assert len(names) == 4
+    for name in names:
+        assert parse_spec((await http.get(f"/static/examples/{name}")).text).name
 
 
 async def test_what_a_browser_has_is_not_sent_again(http: httpx.AsyncClient) -> None:

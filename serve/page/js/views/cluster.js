@@ -1,7 +1,7 @@
 // The machines: what they have, who uses them, how that was divided while this page was open.
 
 import { get, send } from "../api.js";
-import { showError } from "../dialog.js";
+import { showError, toast } from "../dialog.js";
 import { h, keyed, replace } from "../dom.js";
 import { THEME, clear } from "../figure.js";
 import { bytes, duration, number, stateLabel } from "../format.js";
@@ -22,6 +22,7 @@ export async function show(root, { signal, session }) {
   });
   window.addEventListener(THEME, () => shares.draw(), { signal });
   document.addEventListener("visibilitychange", () => !document.hidden && look(), { signal });
+  const takeBack = session.scope === "admin" ? giveTrials : null;
   usage();
   await look();
 
@@ -32,7 +33,7 @@ export async function show(root, { signal, session }) {
       replace(parts.errors);
       parts.all.hidden = false;
       drawTotals(parts.totals, cluster.nodes);
-      keyed(parts.nodes, cluster.nodes, (node) => node.id, () => h("tr"), drawNode);
+      keyed(parts.nodes, cluster.nodes, (node) => node.id, () => h("tr"), (row, node) => drawNode(row, node, takeBack));
       keyed(parts.sweeps, cluster.sweeps, (sweep) => sweep.sweep_id, () => h("tr"), drawSweep);
       parts.nobody.hidden = cluster.sweeps.length > 0;
       parts.users.hidden = cluster.sweeps.length === 0;
@@ -42,6 +43,16 @@ export async function show(root, { signal, session }) {
       showError(parts.errors, error, "It is asked again every few seconds.");
     }
     if (!signal.aborted && !document.hidden) timer = setTimeout(look, EVERY_MS);
+  }
+
+  async function giveTrials(node) {
+    try {
+      await send("DELETE", path`/v1/cluster/set-aside/${node.id}`, undefined, { signal });
+      toast(`${node.name} gets trials again`, "good");
+      await look();
+    } catch (error) {
+      if (!signal.aborted) toast(error.message, "error");
+    }
   }
 
   async function usage() {
@@ -83,12 +94,23 @@ function bar(part) {
   return h("div", { class: "bar", ariaHidden: "true" }, h("i", { style: { width: `${Math.min(100, part * 100)}%` } }));
 }
 
-function drawNode(row, node) {
+/** Whether a row shows this already: then it stays as it is, since what is in it may have the focus. */
+function isDrawn(row, record) {
+  const key = JSON.stringify(record);
+  if (row.dataset.drawn === key) return true;
+  row.dataset.drawn = key;
+  return false;
+}
+
+function drawNode(row, node, takeBack) {
+  if (isDrawn(row, node)) return;
   const used = (name) => (node[name] ? [h("span", null, `${number(node[`${name}_used`])} of ${number(node[name])}`), bar(node[`${name}_used`] / node[name])] : "–");
   const tone = { alive: "good", leaving: "warn", "set aside": "warn", lost: "bad" }[node.state];
+  const aside = node.state === "set aside" && takeBack;
+  const again = aside ? h("button", { class: "button small", onclick: () => takeBack(node) }, "Give it trials again") : null;
   const cells = [
     h("td", null, h("strong", null, node.name), node.is_head ? h("span", { class: "quiet" }, " (the head)") : null, h("small", { class: "quiet block" }, node.address)),
-    h("td", null, h("span", { class: tone }, node.state), node.reason ? h("small", { class: "quiet block" }, node.reason) : null),
+    h("td", null, h("span", { class: tone }, node.state), node.reason ? h("small", { class: "quiet block" }, node.reason) : null, again),
     h("td", { class: "num" }, used("cpus")),
     h("td", { class: "num" }, used("gpus"), node.gpu_type ? h("small", { class: "quiet block" }, node.gpu_type) : null),
     h("td", { class: "num" }, node.memory_bytes ? bytes(node.memory_bytes) : "–"),
@@ -98,9 +120,7 @@ function drawNode(row, node) {
 }
 
 function drawSweep(row, sweep) {
-  const key = JSON.stringify(sweep);
-  if (row.dataset.drawn === key) return; // the link may have the focus
-  row.dataset.drawn = key;
+  if (isDrawn(row, sweep)) return;
   const start = sweep.queue?.expected_start_at;
   const wait = start ? (Date.parse(start) - Date.now()) / 1000 : null;
   const queue = sweep.queue ? `${sweep.queue.position}. in line${wait > 0 ? `, ≈ ${duration(wait)}` : ""}` : "–";

@@ -97,6 +97,7 @@ export function updateRow(row, sweep, currency) {
   setText(parts.gpu, sweep.gpu_hours ? number(sweep.gpu_hours, 3) : "–");
   setText(parts.cost, sweep.cost ? `${number(sweep.cost, 3)} ${currency}`.trim() : "–");
   setText(parts.owner, sweep.owner ?? "–");
+  parts.owner.title = sweep.owner ?? "";
   setText(parts.age, ago(sweep.created_at));
   parts.age.dateTime = sweep.created_at;
   parts.age.title = when(sweep.created_at);

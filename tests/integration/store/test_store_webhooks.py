@@ -10,7 +10,7 @@ from tests.integration.store.records import decision, new_sweep, result, trial, 
 from toprung.errors import NotFound
 from toprung.serve.store import Store
 from toprung.serve.store.webhooks import Message
-from toprung.tuning.records import utc_now
+from toprung.tuning.records import SweepState, utc_now
 from toprung.tuning.webhooks import NewWebhook, WebhookEvent, WebhookSweeps
 
 URL = "https://example.org/hook"
@@ -88,7 +88,12 @@ def test_how_the_service_stands_and_what_was_reported(store: Store) -> None:
     write(store, sweep, trials=[trial(sweep, 0)], results=[result(0, 1), result(0, 2)])
     waiting = new_sweep(store, running=False)
     found = store.standing()
-    assert (found.sweeps["running"], found.sweeps["queued"], found.num_trials, found.num_results) == (1, 1, 1, 2)
+    assert (found.sweeps[SweepState.RUNNING], found.sweeps[SweepState.QUEUED], found.num_trials, found.num_results) == (
+        1,
+        1,
+        1,
+        2,
+    )
     assert found.queued_since == store.events_after(0, sweep_id=waiting.id)[-1].at
     assert found.undelivered_since is None
     values = store.list_values(sweep, limit=1)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-EXTRAS = server,postgres,mlflow,notebook,dev
+EXTRAS = server,postgres,mlflow,notebook,dashboard,dev
 # pytest's arguments, e.g. make test ARGS="-k asha"
 ARGS ?=
 # packages are installed without byte code: unless Python may keep it, each process compiles PyTorch and Ray anew

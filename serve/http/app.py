@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 
 from toprung import __version__
 from toprung.serve.home import Home
-from toprung.serve.http import board, login, page, problems
+from toprung.serve.http import board, login, page, problems, studies
 from toprung.serve.http.access import AUTHENTICATED
 from toprung.serve.http.audit import AuditLog
 from toprung.serve.http.columns import ColumnCache
@@ -82,7 +82,7 @@ def create_app(
         store,
         place,
         uploads,
-        Feed(store),
+        Feed(store, on_news=metrics.observe_events),
         metrics,
         slots,
         Settings.read(place.settings_file),
@@ -95,13 +95,14 @@ def create_app(
     )
     app.include_router(meta.probes)
     app.include_router(board.router)  # asks for a token itself: a browser is led to the login
+    app.include_router(studies.router)  # so does this
     app.include_router(login.router)
     app.include_router(page.router)
     for router in _ROUTERS:
         app.include_router(router, dependencies=[AUTHENTICATED])
     routes = [
         route
-        for router in (meta.probes, board.router, login.router, page.router, *_ROUTERS)
+        for router in (meta.probes, board.router, studies.router, login.router, page.router, *_ROUTERS)
         for route in router.routes
         if isinstance(route, APIRoute)
     ]

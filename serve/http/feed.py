@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -52,8 +52,16 @@ def _is_final(event: Event) -> bool:
 class Feed:
     """The events of a store. Belongs to the event loop that its watchers are on."""
 
-    def __init__(self, store: Store, *, tick_s: float = TICK_S, kept: int = _KEPT) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        tick_s: float = TICK_S,
+        kept: int = _KEPT,
+        on_news: Callable[[Sequence[Event]], None] | None = None,
+    ) -> None:
         self._store = store
+        self._on_news = on_news
         self._tick_s = tick_s
         self._kept = kept
         self._watchers = 0
@@ -140,6 +148,8 @@ class Feed:
         if events:
             self._frames += [frame_of(event) for event in events]
             self._head = self._frames[-1].id
+            if self._on_news is not None:
+                self._on_news(events)
             self._trim()
             self._tell()
         return len(events) == _BATCH

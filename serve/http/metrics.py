@@ -1,19 +1,22 @@
-"""Figures for Prometheus: requests seen by this process, and how the unfinished sweeps stand."""
+"""Figures for Prometheus: requests and streams of this process, and how the service stands (docs/monitoring.md)."""
 
 from __future__ import annotations
 
-from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
+from toprung import __version__
 from toprung.serve.store import Store
-from toprung.tuning.records import SweepState, TrialState
+from toprung.tuning.records import Event, utc_now
 
-_UNFINISHED = (SweepState.QUEUED, SweepState.RUNNING)
+S = TypeVar("S", bound=StrEnum)
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -23,6 +26,8 @@ class Metrics:
     def __init__(self, store: Store) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_StoreFigures(store))
+        ProcessCollector(registry=self._registry)
+        Info("toprung_build", "What runs", registry=self._registry).info({"version": __version__})
         self._requests = Counter(
             "toprung_http_requests", "Answered requests", ["method", "route", "status"], registry=self._registry
         )
@@ -32,6 +37,18 @@ class Metrics:
             ["route"],
             registry=self._registry,
         )
+
+        self._event_lag = Histogram(
+            "toprung_event_lag_seconds",
+            "From the writing of an event to its reading for the streams that watch",
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            registry=self._registry,
+        )
+
+    def observe_events(self, events: Sequence[Event]) -> None:
+        """Note how late new events were read: the oldest of them."""
+        if events:
+            self._event_lag.observe(max(0.0, (utc_now() - events[0].at).total_seconds()))
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Count an answer, under its route's template: labels must not grow with what callers send."""
@@ -60,18 +77,28 @@ class _StoreFigures(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        live = self._store.sweeps_in(_UNFINISHED)
-        sweeps = Tally(sweep.state for sweep in live)
-        trials: Tally[TrialState] = Tally()
-        for sweep in live:
-            trials.update(sweep.trials)
-        yield _gauge("toprung_sweeps", "Unfinished sweeps", {state.value: sweeps[state] for state in _UNFINISHED})
-        yield _gauge("toprung_trials", "Trials of unfinished sweeps", {s.value: trials[s] for s in TrialState})
-        yield CounterMetricFamily("toprung_events", "Events ever written", value=self._store.last_event_id())
+        now, found = utc_now(), self._store.standing()
+        yield _gauge("toprung_sweeps", "Sweeps", found.sweeps)
+        yield _gauge("toprung_trials", "Trials of sweeps that have not ended", found.trials)
+        wait = "How long the sweep has waited that has waited longest in the queue"
+        yield GaugeMetricFamily("toprung_queue_wait_seconds", wait, value=_age_s(found.queued_since, now))
+        # of deleted sweeps too, so that these never go back
+        yield CounterMetricFamily("toprung_trials_created", "Trials ever made", value=found.num_trials)
+        yield CounterMetricFamily("toprung_results", "Results ever recorded", value=found.num_results)
+        gpu_seconds = "GPU time of trials' attempts"
+        yield CounterMetricFamily("toprung_gpu_seconds", gpu_seconds, value=found.gpu_hours * 3600)
+        yield CounterMetricFamily("toprung_events", "Events ever written", value=found.last_event_id)
+        yield _gauge("toprung_webhook_deliveries", "Webhook messages of the last 30 days", found.deliveries)
+        age = "Age of the oldest webhook message that has not arrived and is still tried"
+        yield GaugeMetricFamily("toprung_webhook_lag_seconds", age, value=_age_s(found.undelivered_since, now))
 
 
-def _gauge(name: str, text: str, values: dict[str, int]) -> Metric:
+def _age_s(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
+
+
+def _gauge(name: str, text: str, values: Mapping[S, int]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=["state"])
     for state, value in values.items():
-        family.add_metric([state], value)
+        family.add_metric([state.value], value)
     return family

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from toprung.access import NewToken, Scope, Token
-from toprung.serve.store import batches, edits, events, retention, sweeps, tokens, trials, usage, webhooks
+from toprung.serve.store import batches, edits, events, retention, standing, sweeps, tokens, trials, usage, webhooks
 from toprung.serve.store.best import explained
 from toprung.serve.store.bulk import Bulk
 from toprung.serve.store.database import Database
@@ -214,6 +214,11 @@ class Store:
         """All sweeps in these states: higher priority first, then the older."""
         with self._database.read() as connection:
             return sweeps.in_states(connection, states)
+
+    def standing(self) -> standing.Standing:
+        """How the service stands, in a few figures."""
+        with self._database.read() as connection:
+            return standing.read(connection)
 
     def write(self, batch: Batch) -> None:
         """Write what a runner sends. Sent again, or for a finished sweep, it changes nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -172,13 +172,18 @@ class Webhooks:
             row = connection.execute(select(deliveries).where(deliveries.c.id == message_id)).one()
             return _delivery_of(row)
 
-    def due(self, limit: int) -> list[Due]:
-        """What is to be sent by now, what has waited the longest first; of a disabled webhook only tests."""
+    def due(self, limit: int, besides: Collection[str] = ()) -> list[Due]:
+        """What is to be sent by now, what has waited the longest first; of a disabled webhook only tests.
+
+        Args:
+            besides: webhooks that are left out.
+        """
         with self._database.read() as connection:
             query = select(deliveries, webhooks.c.url, webhooks.c.secret).join(webhooks)
             query = query.where(
                 deliveries.c.next_at <= utc_now(), webhooks.c.disabled_at.is_(None) | (deliveries.c.event == TEST)
             )
+            query = query.where(webhooks.c.id.not_in(list(besides)))
             rows = connection.execute(query.order_by(deliveries.c.next_at).limit(limit))
             return [Due(_delivery_of(row), row.body, row.url, row.secret) for row in rows]
 

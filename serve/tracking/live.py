@@ -1,4 +1,4 @@
-"""The TensorBoards of the service: each a process, started when somebody first asks for it."""
+"""Programs with pages of their own, TensorBoards above all: each a process, started when somebody first asks for it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ import tempfile
 import threading
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from toprung.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
-MODULE = "toprung.serve.tracking.board"
+
+@dataclass(frozen=True)
+class Program:
+    """What is started: a module with the arguments FOLDER PREFIX SOCKET (`toprung.serve.sidecar`)."""
+
+    module: str
+    name: str
+
+
+TENSORBOARD = Program("toprung.serve.tracking.board", "TensorBoard")
 _MAX = 4
 """At once: each has 200 MB or more. Who wants a fifth gets the place of the one that was not asked for longest."""
 _END_S = 5.0
 
 
 class LiveBoards:
-    """Starts TensorBoards, each with a folder and a place below the service's URL, and ends them.
+    """Starts them, each with a folder and a place below the service's URL, and ends them.
 
     Args:
         folder: where their processes run: an empty one, so that nothing is imported from there.
@@ -34,8 +44,8 @@ class LiveBoards:
         self._lock = threading.Lock()
         self._boards: OrderedDict[str, _Board] = OrderedDict()
 
-    def socket_of(self, prefix: str, logdir: Path) -> str:
-        """The Unix socket of the TensorBoard of a folder. One that has died is started again. Takes seconds.
+    def socket_of(self, prefix: str, logdir: Path, program: Program = TENSORBOARD) -> str:
+        """The Unix socket of the program of a folder. One that has died is started again. Takes seconds.
 
         Args:
             prefix: what the paths of its pages begin with.
@@ -51,7 +61,7 @@ class LiveBoards:
                     self._boards.pop(prefix).end()
                 while len(self._boards) >= _MAX:
                     self._boards.popitem(last=False)[1].end()
-                board = self._boards[prefix] = _Board(prefix, logdir, self._folder)
+                board = self._boards[prefix] = _Board(prefix, logdir, self._folder, program)
             self._boards.move_to_end(prefix)
         board.wait_ready()
         return board.socket
@@ -64,13 +74,14 @@ class LiveBoards:
 
 
 class _Board:
-    def __init__(self, prefix: str, logdir: Path, folder: Path) -> None:
+    def __init__(self, prefix: str, logdir: Path, folder: Path, program: Program) -> None:
+        self._name = program.name
         # of this user alone, and short enough: the path of a socket has 107 characters at most
         self._own = Path(tempfile.mkdtemp(prefix="toprung-tb-"))
         self.socket = f"{self._own}/s"
         self._starting = threading.Lock()
         self._is_ready = False
-        command = [sys.executable, "-P", "-m", MODULE, str(logdir), prefix, self.socket]
+        command = [sys.executable, "-P", "-m", program.module, str(logdir), prefix, self.socket]
         with (self._own / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder
@@ -90,8 +101,9 @@ class _Board:
                 self._is_ready = True
                 return
             with suppress(OSError):
-                logger.error("TensorBoard did not start: %s", (self._own / "log").read_text(errors="replace")[-2000:])
-        raise Unavailable("TensorBoard did not start; the log of the service's replica says why.")
+                said = (self._own / "log").read_text(errors="replace")[-2000:]
+                logger.error("%s did not start: %s", self._name, said)
+        raise Unavailable(f"{self._name} did not start; the log of the service's replica says why.")
 
     def end(self) -> None:
         """Ends the process, if it hasn't, and removes what it leaves."""

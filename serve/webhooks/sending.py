@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,18 +65,35 @@ class Sending:
             headers={"User-Agent": f"toprung/{__version__}", "Content-Type": "application/json"},
         )
         self._pool = ThreadPoolExecutor(AT_ONCE, "webhook")
+        self._flying: dict[str, Future[None]] = {}
+        """What is on its way, by webhook."""
 
     def step(self) -> bool:
-        """Send what is due. Returns whether anything was."""
+        """Begin to send what is due. Returns whether anything was."""
         if time.monotonic() - self._forgot_at > _FORGET_EVERY_S:
             self._forgot_at = time.monotonic()
             self._store.webhooks.forget(utc_now() - KEPT)
-        # one message at a time to each webhook: one that hangs holds one of the threads
-        due: dict[str, Due] = {}
-        for item in self._store.webhooks.due(limit=200):
-            due.setdefault(item.delivery.webhook_id, item)
-        list(self._pool.map(self._deliver, due.values()))
-        return bool(due)
+        self._landed()
+        begun = False
+        # one message at a time to each webhook: one that hangs holds up only what is to go there
+        for due in self._store.webhooks.due(limit=200, besides=self._flying):
+            webhook_id = due.delivery.webhook_id
+            if webhook_id not in self._flying and len(self._flying) < AT_ONCE:
+                self._flying[webhook_id] = self._pool.submit(self._deliver, due)
+                begun = True
+        return begun
+
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Wait for what is on its way."""
+        wait(self._flying.values(), timeout_s)
+        self._landed()
+
+    def _landed(self) -> None:
+        for webhook_id, flight in list(self._flying.items()):
+            if flight.done():
+                del self._flying[webhook_id]
+                if (error := flight.exception()) is not None:  # the store is away, say: it is sent again
+                    logger.error("a message of webhook %s was not noted", webhook_id, exc_info=error)
 
     def close(self) -> None:
         """Wait for what is on its way."""

@@ -33,7 +33,7 @@ class Telling:
         """Tell what has happened; what fails waits for the next start."""
         ends_at = time.monotonic() + deadline_s
         while time.monotonic() < ends_at and self.step():
-            pass
+            self._sending.settle(max(0.0, ends_at - time.monotonic()))
 
     def close(self) -> None:
         """Let go of everything."""

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.store.records import decision, new_sweep, trial, write
+from tests.integration.store.records import decision, new_sweep, result, trial, write
 from toprung.errors import NotFound
 from toprung.serve.store import Store
 from toprung.serve.store.webhooks import Message
-from toprung.tuning.records import utc_now
+from toprung.tuning.records import SweepState, utc_now
 from toprung.tuning.webhooks import NewWebhook, WebhookEvent, WebhookSweeps
 
 URL = "https://example.org/hook"
@@ -81,3 +81,23 @@ def test_rungs_count_trials_over_all_brackets(store: Store) -> None:
         {"rung": 1, "seen": 2, "promoted": 1, "stopped": 1},
         {"rung": 3, "seen": 1, "promoted": 0, "stopped": 0},
     ]
+
+
+def test_how_the_service_stands_and_what_was_reported(store: Store) -> None:
+    sweep = new_sweep(store)
+    write(store, sweep, trials=[trial(sweep, 0)], results=[result(0, 1), result(0, 2)])
+    waiting = new_sweep(store, running=False)
+    found = store.standing()
+    assert (found.sweeps[SweepState.RUNNING], found.sweeps[SweepState.QUEUED], found.num_trials, found.num_results) == (
+        1,
+        1,
+        1,
+        2,
+    )
+    assert found.queued_since == store.events_after(0, sweep_id=waiting.id)[-1].at
+    assert found.undelivered_since is None
+    values = store.list_values(sweep, limit=1)
+    assert ([place[:2] for place in values.items], values.more) == ([(0, 1)], True)
+    rest = store.list_values(sweep, after=values.last)
+    assert ([place[:2] for place in rest.items], rest.more) == ([(0, 2)], False)
+    assert store.list_values(sweep, after=rest.last).last == rest.last

@@ -16,13 +16,13 @@ from tests.integration.store.records import new_sweep, result, trial, write
 from toprung.access import Scope
 from toprung.serve.http.app import close, create_app
 from toprung.serve.store import Store
-from toprung.serve.tracking.live import MODULE
+from toprung.serve.tracking.live import TENSORBOARD
 from toprung.serve.tracking.tracker import Tracker
 from toprung.tuning.records import SweepState, TrialState
 
 
 def boards() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if MODULE in child.cmdline()]
+    return [child for child in psutil.Process().children() if TENSORBOARD.module in child.cmdline()]
 
 
 @pytest.fixture

@@ -73,6 +73,20 @@ async def test_the_view_of_a_sweep(served: Served, size: tuple[int, int]) -> Non
     assert app.return_value is Ending.LEFT
 
 
+async def test_it_fits_a_terminal_that_changes(served: Served) -> None:
+    async with watching(served, "digits-cnn", (140, 40)) as (app, pilot):
+        await until(pilot, lambda: len(cells(app)) == 3)
+        wide = len(cells(app)[0])
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: len(cells(app)[0]) < wide)
+        assert app.query_one("#curves").display
+        await pilot.resize_terminal(50, 12)
+        await until(pilot, lambda: not app.query_one("#curves").display)
+        assert max(map(len, text(app, "#head").splitlines())) <= 48
+        await pilot.resize_terminal(140, 40)
+        await until(pilot, lambda: app.query_one("#curves").display and len(cells(app)[0]) == wide)
+
+
 async def test_one_trial_with_its_curve_log_and_reason(served: Served) -> None:
     async with watching(served, "digits-cnn") as (app, pilot):
         await until(pilot, lambda: len(cells(app)) == 3)

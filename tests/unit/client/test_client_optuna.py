@@ -116,7 +116,12 @@ def test_more_trials_than_a_page_holds(served: Served, storage: SweepStorage, mo
     asked: list[Any] = []
     source: Any = storage._source
     trials = source.trials
-    monkeypatch.setattr(source, "trials", lambda *args: asked.append(args) or trials(*args))
+
+    def counted(*args: Any) -> Any:
+        asked.append(args)
+        return trials(*args)
+
+    monkeypatch.setattr(source, "trials", counted)
     served.store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 2_100, "running")]))
     assert len(study.trials) == 2_101
     assert len(asked) == 1  # the last page alone

@@ -14,7 +14,7 @@ from toprung.cli.words import number
 BLANK = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot in a braille character, by row and column."""
-LOG_FROM = 30.0
+LOG_FROM = 10.0
 """Values that differ by a larger factor are drawn on a logarithmic axis."""
 SMALLEST = (20, 4)
 

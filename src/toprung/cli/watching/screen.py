@@ -14,6 +14,7 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
+from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import DataTable, Footer, Static
 
@@ -61,7 +62,7 @@ class WatchApp(App[Ending]):
     """
 
     CSS = """
-    Screen { background: transparent; }
+    Screen { background: transparent; overflow: hidden; }
     #head { height: auto; max-height: 4; padding: 0 1; }
     #trials { height: 1fr; background: transparent; scrollbar-size-vertical: 1; }
     #trials > .datatable--header { background: transparent; text-style: bold; }
@@ -137,8 +138,8 @@ class WatchApp(App[Ending]):
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
-        self.screen_stack[0].set_class(self.size.height < LOW, "low")
+    def on_resize(self, event: Resize) -> None:
+        self.screen_stack[0].set_class(event.size.height < LOW, "low")
         self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:

@@ -16,7 +16,7 @@ from tests.integration.conftest import Service
 from toprung import Client
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-EXPECTED_REFUSALS = ("/session", "/v1/sweeps:validate", "/v1/sweeps/nobody", "/best-so-far")
+EXPECTED_REFUSALS = ("/session", "/v1/sweeps:validate", "/v1/sweeps/nobody")
 """What answers with an error in these tests, since they ask for it; a browser writes each into its console."""
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -5,7 +5,7 @@ them over loopback. Each round is a new server process and a new browser context
 
     first_view_s      from the address to the page's heading and the first rows of the table of trials
                       (optuna-dashboard: to its list of trials, which is a page of its own)
-    first_figures_s   from the address to the first charts (Toprung: best so far and rungs; optuna-dashboard: the history)
+    first_figures_s   from the address to the first charts: best so far and rungs; optuna-dashboard's history
     filter_ms         an expression is entered: to the table of what it leaves
     sort_ms           a column's heading is pressed: to the table in its order
     scroll_ms         to the middle of the table: to the rows there

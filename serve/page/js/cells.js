@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { number, stateLabel } from "./format.js";
 
-const PX_PER_LETTER = 8;
+const PX_PER_LETTER = 8.5;
 
 /**
  * The widths of columns, for `grid-template-columns`.
@@ -18,7 +18,7 @@ function width({ name, kind }) {
   if (name === "number") return 76;
   if (name === "reason") return 420;
   if (kind === "state") return 116;
-  return Math.min(190, Math.max(kind === "number" ? 92 : 110, name.length * PX_PER_LETTER + 30));
+  return Math.min(190, Math.max(kind === "number" ? 92 : 110, name.length * PX_PER_LETTER + 40));
 }
 
 /** An empty cell of a column. */

@@ -78,14 +78,12 @@ class TestTable:
             found = await got(http, "table", columns=column, order_by=column, descending=descending)
             rows = [(row[-1], row[0]) for row in found["rows"]]
             there = [row for row in rows if row[0] is not None]
+            assert rows[len(there) :] == [
+                (None, number) for _, number in sorted(rows[len(there) :], key=lambda r: r[1])
+            ]
             if column != "state":  # that is by the course of a trial
-                there.sort(key=lambda row: row[1])
-                there.sort(key=lambda row: row[0], reverse=descending)
-            assert rows == [*there, *((None, number) for value, number in sorted(rows, key=str) if value is None)] or (
-                sorted(there) == sorted(row for row in rows if row[0] is not None)
-                and rows[len(there) :] == sorted(rows[len(there) :], key=lambda row: row[1])
-            )
-            assert [value for value, _ in rows[len(there) :]] == [None] * (len(rows) - len(there))
+                by_number = sorted(there, key=lambda row: row[1])
+                assert there == sorted(by_number, key=lambda row: row[0], reverse=descending)
 
     async def test_is_filtered_sorted_and_cut(self, http: httpx.AsyncClient, sweep: Sweep) -> None:
         query = {"filter": 'optimizer == "adam" and model.depth > 2', "order_by": "value", "columns": "value,lr"}

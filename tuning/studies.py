@@ -12,34 +12,18 @@ import threading
 import time
 from collections.abc import Container
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, Protocol
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # no public name: the interface of a storage gives it out
-from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as State
 
 from toprung.errors import Conflict, NotFound
-from toprung.tuning.records import Page, Sweep, Trial, TrialState, Values
-from toprung.tuning.spec import SearchSpace
-from toprung.tuning.spec.parameters import CategoricalParameter, Distribution, IntParameter
+from toprung.tuning.frozen import TRIALS, frozen
+from toprung.tuning.records import Page, Sweep, Trial, Values
 
 FRESH_S = 1.0
 """What was read is not read again for so long: Optuna asks for all trials many times in a row."""
-_TRIALS = 2**21
-"""More than a sweep has: a trial's id is its study's, times this, and its number. Both stay exact in JavaScript."""
-_STATES = {
-    TrialState.PENDING: State.WAITING,
-    TrialState.RUNNING: State.RUNNING,
-    TrialState.PAUSED: State.RUNNING,
-    TrialState.COMPLETED: State.COMPLETE,
-    TrialState.PRUNED: State.PRUNED,
-    TrialState.FAILED: State.FAIL,
-}
 
 
 class Source(Protocol):
@@ -162,20 +146,20 @@ class SweepStorage(BaseStorage):  # type: ignore[misc]  # Optuna's types are not
     # -- trials -------------------------------------------------------------------------------------------------
 
     def get_trial(self, trial_id: int) -> Any:
-        study_id, number = divmod(trial_id, _TRIALS)
-        frozen = self._refreshed(study_id)
-        if number not in frozen:
+        study_id, number = divmod(trial_id, TRIALS)
+        known = self._refreshed(study_id)
+        if number not in known:
             raise KeyError(f"Study {study_id} has no trial {number}.")
-        return copy.deepcopy(frozen[number])
+        return copy.deepcopy(known[number])
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         if trial_number not in self._refreshed(study_id):
             raise KeyError(f"Study {study_id} has no trial {trial_number}.")
-        return study_id * _TRIALS + trial_number
+        return study_id * TRIALS + trial_number
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[Any] | None = None) -> list[Any]:
-        frozen = self._refreshed(study_id)
-        found = [trial for _, trial in sorted(frozen.items()) if states is None or trial.state in states]
+        known = self._refreshed(study_id)
+        found = [trial for _, trial in sorted(known.items()) if states is None or trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
 
     def _refreshed(self, study_id: int) -> dict[int, Any]:
@@ -188,7 +172,8 @@ class SweepStorage(BaseStorage):  # type: ignore[misc]  # Optuna's types are not
                 changed |= self._read_values(study)
                 known = {trial.number: trial for page in study.pages for trial in page.trials}
                 for number in changed & known.keys():
-                    study.frozen[number] = _frozen(study, known[number])
+                    values = study.values.get(number, {})
+                    study.frozen[number] = frozen(study.id, study.sweep.spec.space, known[number], values)
                 study.read_at = time.monotonic()
             return dict(study.frozen)
 
@@ -247,23 +232,6 @@ class SweepStorage(BaseStorage):  # type: ignore[misc]  # Optuna's types are not
     set_trial_system_attr = _refuse
 
 
-def distributions(space: SearchSpace) -> dict[str, Any]:
-    """The space's parameters as Optuna has them."""
-    return {parameter.name: _distribution(parameter.distribution) for parameter in space.parameters}
-
-
-def _distribution(of: Distribution) -> BaseDistribution:
-    if isinstance(of, CategoricalParameter):
-        return CategoricalDistribution(of.choices)
-    if isinstance(of, IntParameter):
-        return IntDistribution(of.low, of.high, log=of.log, step=of.step or 1)
-    if of.step is None:
-        return FloatDistribution(of.low, of.high, log=of.log)
-    # Optuna wants the last value for the end, by decimal numbers, and warns of any other
-    low, high, width = (Decimal(str(number)) for number in (of.low, of.high, of.step))
-    return FloatDistribution(of.low, float(low + (high - low) // width * width), step=of.step)
-
-
 def _reference(study_name: str) -> str:
     """What the service knows the sweep by: an id stands in brackets where a name isn't enough."""
     return study_name[:-1].rpartition("(")[2] if study_name.endswith(")") else study_name
@@ -271,46 +239,3 @@ def _reference(study_name: str) -> str:
 
 def _direction(sweep: Sweep) -> Any:
     return StudyDirection.MINIMIZE if sweep.spec.metric.goal == "minimize" else StudyDirection.MAXIMIZE
-
-
-def _frozen(study: _Study, trial: Trial) -> Any:
-    kinds = distributions(study.sweep.spec.space)
-    params = {name: value for name, value in trial.params.items() if name in kinds}
-    state = _state(trial)
-    told = state in (State.COMPLETE, State.PRUNED) and trial.value is not None
-    return FrozenTrial(
-        number=trial.number,
-        trial_id=study.id * _TRIALS + trial.number,
-        state=state,
-        value=None,
-        values=[trial.value] if told else None,
-        datetime_start=_local(trial.started_at or (None if state == State.WAITING else trial.created_at)),
-        datetime_complete=_local(trial.ended_at) if state.is_finished() else None,
-        params=params,
-        distributions={name: kinds[name] for name in params},
-        user_attrs=_attrs(trial),
-        system_attrs={},
-        intermediate_values=dict(sorted(study.values.get(trial.number, {}).items())),
-    )
-
-
-def _state(trial: Trial) -> Any:
-    if trial.state is TrialState.CANCELLED:  # ended from outside; what it had reached still says something
-        return State.FAIL if trial.value is None else State.PRUNED
-    if trial.state is TrialState.COMPLETED and trial.value is None:
-        return State.FAIL
-    return _STATES[trial.state]
-
-
-def _attrs(trial: Trial) -> dict[str, Any]:
-    attrs: dict[str, Any] = {"state": str(trial.state), "attempt": trial.attempt, "step": trial.step}
-    if trial.reason:
-        attrs["reason"] = trial.reason
-    if trial.failure:
-        attrs["failure"] = trial.failure.message
-    return attrs | {f"metrics/{name}": value for name, value in trial.metrics.items() if value is not None}
-
-
-def _local(at: datetime | None) -> datetime | None:
-    """As Optuna has times: of this machine's zone, without naming it."""
-    return None if at is None else at.astimezone().replace(tzinfo=None)

@@ -17,6 +17,7 @@ from tests.unit.cli.conftest import serving
 import toprung.optuna
 from toprung.errors import Conflict
 from toprung.tuning import studies
+from toprung.tuning.frozen import distributions
 from toprung.tuning.records import Batch, Sweep, SweepState
 from toprung.tuning.spec import spec_from
 from toprung.tuning.studies import SweepStorage
@@ -174,7 +175,7 @@ def test_steps_and_logarithms() -> None:
             "budget": {"trials": 3},
         }
     )
-    found = studies.distributions(spec.space)
+    found = distributions(spec.space)
     assert found["a"] == optuna.distributions.FloatDistribution(0.0, 0.9, step=0.3)
     assert found["b"] == optuna.distributions.IntDistribution(1, 64, log=True)
     assert found["c"] == optuna.distributions.IntDistribution(0, 10, step=5)

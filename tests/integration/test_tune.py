@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 import ray
 from ray import tune
+from ray.air.execution import ResourceRequest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
+from tests.integration.conftest import until
 from toprung.tuning import ToprungScheduler, ToprungSearch
+from toprung.tuning.run.groups import SettledGroups
 
 SPACE = {"x": tune.uniform(0, 1), "shape": tune.choice([{"depth": 1}, {"depth": 2}]), "epochs": 9}
 RUNGS = (1, 3, 9)
@@ -252,3 +255,15 @@ def test_a_tuner_interrupted_again_and_again_ends_as_an_unbroken_one(run: Run, t
     assert restorations >= 2
     finished = tune.Tuner.restore(str(tmp_path / "broken"), trainable=learns).fit()
     assert history(finished) == history(whole), "what was stopped stays stopped"
+
+
+def test_groups_that_are_given_up_at_once_leave_nothing_taken() -> None:
+    """Of 200 of Ray's own manager, about ten do, for good."""
+    manager, request = SettledGroups(), ResourceRequest([{"CPU": 0.01}])
+    for _ in range(200):
+        manager.request_resources(request)
+        manager.cancel_resource_request(request)
+        manager.get_resource_futures()
+    manager.clear()
+    total = ray.cluster_resources()["CPU"]
+    until(lambda: ray.available_resources().get("CPU") == total, what="all CPUs free again")

@@ -23,6 +23,9 @@ TUNE_ENV = {
     "TUNE_MAX_PENDING_TRIALS_PG": "64",  # our searcher holds the sweep to its share
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # a stopped function's `finally` may take its time; 2 s by default
     "TUNE_RESULT_BUFFER_LENGTH": "2",  # Tune then asks for several results; see pace.py for how many come
+    # Tune's warning of too few resources asks for the first trial, and a sweep may wait for its share without one
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1e12",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "1e12",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_V2_ENABLED": "0",
 }

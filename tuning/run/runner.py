@@ -35,6 +35,7 @@ from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
 from toprung.tuning.run.bookkeeping import keep_little_of_tunes_state
 from toprung.tuning.run.checkpoints import Checkpoints, folder_of
 from toprung.tuning.run.comeback import Comeback
+from toprung.tuning.run.groups import settle_groups
 from toprung.tuning.run.ladder import Ladder
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.memory import let_trials_run_out_of_memory
@@ -184,6 +185,7 @@ class Runner:
             ),
         )
         count_no_callbacks()
+        settle_groups()
         keep_little_of_tunes_state()
         let_trials_run_out_of_memory()
         let_failed_resets_be_attempts()

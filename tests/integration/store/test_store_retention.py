@@ -193,7 +193,7 @@ def test_rows_go_in_small_transactions_that_anybody_may_go_on_with(new_url: NewU
     with engine.connect() as connection:
         for table in metadata.sorted_tables:
             column = table.c.get("sweep_id", table.c.id if table.name == "sweeps" else None)
-            if column is not None:
+            if column is not None and table.name != "deliveries":  # what was told of a sweep stays for a month
                 whose = [sweep.id] if table.name == "past_usage" else [other.id]
                 assert connection.execute(select(column).distinct()).scalars().all() == whose, table.name
         assert sorted(connection.execute(select(metadata.tables["cursors"].c.name)).scalars()) == [

@@ -1,9 +1,12 @@
-"""A sweep begins without W&B being loaded to count its callbacks."""
+"""What of Ray Tune is switched off, and why: when it does no more what it did, the switch can go."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+from toprung.tuning.run.actor import TUNE_ENV
 
 BEGINNING = """
 import sys
@@ -21,6 +24,30 @@ print("wandb" in sys.modules)
 def loads_wandb(*arguments: str) -> bool:
     done = subprocess.run([sys.executable, "-c", BEGINNING, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.split()[-1] == "True"
+
+
+WAITING = """
+import time
+from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager
+
+waiting, began = _InsufficientResourcesManager(), time.monotonic()
+for minute in range(4):
+    time.monotonic = lambda: began + 60 * minute
+    waiting.on_no_available_trials([])
+"""
+
+
+def test_a_sweep_may_wait_for_its_share_without_a_trial() -> None:
+    """A clock that runs ahead, since Tune's warning comes after a minute."""
+
+    def waits(**env: str) -> bool:
+        return (
+            subprocess.run([sys.executable, "-c", WAITING], capture_output=True, env={**os.environ, **env}).returncode
+            == 0
+        )
+
+    assert not waits(), "Tune's warning doesn't fail any more: the switch in actor.py can go"
+    assert waits(**TUNE_ENV)
 
 
 def test_callbacks_are_not_counted() -> None:

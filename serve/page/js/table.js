@@ -7,7 +7,8 @@ import { h, replace } from "./dom.js";
 import { fill, makeCell, template } from "./cells.js";
 
 export const ROW_PX = 32;
-const BLOCK = 100;
+/** Rows that are fetched together. */
+export const BLOCK = 100;
 const KEPT_BLOCKS = 30;
 const AROUND = 6;
 const SETTLED_MS = 40;
@@ -167,11 +168,11 @@ export class Table {
   async #load() {
     const [first, last] = this.#range();
     const query = this.#query;
-    for (const block of this.#rows.wanted(first, Math.max(first, last))) {
+    const take = async (block) => {
       const answer = await this.#ask(block, query.signal);
-      if (!answer || query !== this.#query) return;
-      this.#take(answer, block);
-    }
+      if (answer && query === this.#query) this.#take(answer, block);
+    };
+    await Promise.all(this.#rows.wanted(first, Math.max(first, last)).map(take));
   }
 
   #scrolled() {

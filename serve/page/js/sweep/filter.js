@@ -1,16 +1,15 @@
 /** The filter of a sweep's trials: an expression that is typed, and what is brushed. */
 
-import { get } from "../api.js";
 import { h, keyed, replace, setText } from "../dom.js";
 import { number } from "../format.js";
-import { asked } from "./model.js";
 
 /**
  * @param {import("./model.js").Model} model
+ * @param {(filter: string) => Promise<void>} tryFilter asks for the rows of a filter; throws what is wrong with it
  * @param {AbortSignal} signal
  * @returns {HTMLElement}
  */
-export function filterBar(model, signal) {
+export function filterBar(model, tryFilter, signal) {
   const input = h("input", {
     id: "filter",
     type: "search",
@@ -26,7 +25,7 @@ export function filterBar(model, signal) {
   const chips = h("div", { class: "brushes" });
   const submit = async () => {
     const text = input.value.trim();
-    const wrong = text ? await problemWith(model, text, signal) : null;
+    const wrong = text ? await problemWith(tryFilter, text, signal) : null;
     if (input.value.trim() !== text || signal.aborted) return; // more was typed meanwhile
     input.setAttribute("aria-invalid", String(wrong !== null));
     replace(problem, ...(wrong ?? []));
@@ -60,9 +59,9 @@ function example(spec) {
 }
 
 /** What is wrong with an expression, as children for the line below the field; null: nothing. */
-async function problemWith(model, expression, signal) {
+async function problemWith(tryFilter, expression, signal) {
   try {
-    await get(asked(`${model.api}/table`, { filter: expression, columns: "number", limit: 1 }), { signal });
+    await tryFilter(expression);
     return null;
   } catch (error) {
     if (signal.aborted) return null;

@@ -24,7 +24,12 @@ export class Model extends EventTarget {
 
   /** The expression that all but the parallel coordinates are filtered by; "" is none. */
   get wanted() {
-    return [this.filter, expression(this.brush)].filter(Boolean).map((part, at, all) => (all.length > 1 ? `(${part})` : part)).join(" and ");
+    return this.wantedWith(this.filter);
+  }
+
+  /** The same with another filter. */
+  wantedWith(filter) {
+    return [filter, expression(this.brush)].filter(Boolean).map((part, at, all) => (all.length > 1 ? `(${part})` : part)).join(" and ");
   }
 
   setSweep(sweep, etag) {

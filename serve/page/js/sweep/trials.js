@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { go } from "../app.js";
 import { h, keyed, replace, setText } from "../dom.js";
-import { Table } from "../table.js";
+import { BLOCK, Table } from "../table.js";
 import { state } from "../url.js";
 import { asked } from "./model.js";
 import { paced } from "./pace.js";
@@ -15,7 +15,8 @@ const ACTIONS_EVERY_MS = 250;
  * @param {import("./model.js").Model} model
  * @param {{actions: (number: number | null) => Promise<{key: string, make: () => HTMLElement}[]>, onColumns: (columns: object[]) => void, signal: AbortSignal}} options
  *   `actions`: what can be done with the chosen trial; `onColumns`: told which columns there are
- * @returns {{element: HTMLElement, load: () => Promise<void>, refresh: () => Promise<void>}} `refresh`: what is in view, as it is now
+ * @returns {{element: HTMLElement, load: () => Promise<void>, refresh: () => Promise<void>, tryFilter: (filter: string) => Promise<void>}}
+ *   `refresh`: what is in view, as it is now
  */
 export function trials(model, { actions, onColumns, signal }) {
   const order = { name: state.get("sort"), descending: state.get("desc") === "1" };
@@ -30,13 +31,20 @@ export function trials(model, { actions, onColumns, signal }) {
     table.reload();
   });
   const acts = h("span", { class: "toolbar trial-actions" });
+  const rowsPath = (filter, offset, limit) =>
+    asked(`${model.api}/table`, { columns: chosen?.join(","), filter, ...sortQuery(), offset, limit });
+  let tried = null; // the first rows of a filter that is about to be set
   const sortQuery = () => ({ order_by: order.name, descending: order.name ? order.descending : null });
 
   const table = new Table({
     label: "Trials",
     href: (number) => model.trial(number),
-    fetch: (offset, limit, aborted) =>
-      get(asked(`${model.api}/table`, { columns: chosen?.join(","), filter: model.wanted, ...sortQuery(), offset, limit }), { signal: aborted }),
+    fetch(offset, limit, aborted) {
+      const path = rowsPath(model.wanted, offset, limit);
+      const { path: known, answer } = tried ?? {};
+      tried = null;
+      return known === path ? answer : get(path, { signal: aborted });
+    },
     onSort(name) {
       const again = order.name === name;
       // once: as it reads; twice: the other way; thrice: by number again
@@ -96,6 +104,12 @@ export function trials(model, { actions, onColumns, signal }) {
     async refresh() {
       showActions();
       await table.refresh();
+    },
+    /** Asks for the first rows of another filter, which the table takes once it is set. Throws what is wrong with it. */
+    async tryFilter(filter) {
+      const path = rowsPath(model.wantedWith(filter), 0, BLOCK);
+      const answer = await get(path, { signal });
+      tried = filter === model.filter ? null : { path, answer };
     },
     async load() {
       const all = chosen && get(asked(`${model.api}/table`, { limit: 1 }), { signal });

@@ -29,7 +29,7 @@ export async function show(root, { params, signal, session }) {
   const head = header(model, { actions: actions(model, { mayChange, refresh: () => stand(), signal }), signal });
   const figures = charts(model, signal);
   const table = trials(model, { actions: (number) => trialActions(model, number, mayChange, signal), onColumns: figures.columns, signal });
-  replace(root, h("div", { class: "sweep-page" }, head, filterBar(model, signal), figures.element, table.element));
+  replace(root, h("div", { class: "sweep-page" }, head, filterBar(model, table.tryFilter, signal), figures.element, table.element));
 
   const stand = paced(ROWS_EVERY_MS, () => look(), signal);
   const rows = paced(ROWS_EVERY_MS, () => table.refresh(), signal);

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import inspect
 import logging
 import sysconfig
+from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 import ray
 import torch
@@ -26,10 +26,16 @@ KEPT = 2**18
 
 
 @pytest.fixture(autouse=True)
-def no_spare_memory() -> None:
-    """What tests before have freed goes back to the system: else this process doesn't grow when a trial leaks."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+def no_spare_memory() -> Iterator[None]:
+    """What tests before have freed is in use meanwhile: else this process doesn't grow when a trial leaks."""
+    process, grown = psutil.Process(), 0
+    used: list[Tensor] = []
+    while grown < 32 and len(used) < 4_000:
+        before = process.memory_info().rss
+        used.append(torch.ones(KEPT))
+        grown = grown + 1 if process.memory_info().rss - before > 3 * KEPT else 0
+    yield
+    used.clear()
 
 
 def line_with(function: Any, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic_core import from_json
@@ -13,31 +13,22 @@ from pydantic_core import from_json
 from toprung.figures.columns import MOST_COLUMNS, STATES, Column, Columns, Indices, column_of, labels_of
 
 
-class TrialLists(Protocol):
-    """Trials by column, in the order of their numbers; `metrics` and `params` are JSON text."""
+class TrialLists(NamedTuple):
+    """Trials by column, in the order of their numbers."""
 
-    @property
-    def number(self) -> Sequence[int]: ...
-    @property
-    def state(self) -> Sequence[str]: ...
-    @property
-    def step(self) -> Sequence[int]: ...
-    @property
-    def value(self) -> Sequence[float | None]: ...
-    @property
-    def best_step(self) -> Sequence[int | None]: ...
-    @property
-    def attempt(self) -> Sequence[int]: ...
-    @property
-    def reason(self) -> Sequence[str | None]: ...
-    @property
-    def started_s(self) -> Sequence[float | None]: ...
-    @property
-    def ended_s(self) -> Sequence[float | None]: ...
-    @property
-    def metrics(self) -> Sequence[str]: ...
-    @property
-    def params(self) -> Sequence[str]: ...
+    number: Sequence[int]
+    state: Sequence[str]
+    step: Sequence[int]
+    value: Sequence[float | None]
+    best_step: Sequence[int | None]
+    attempt: Sequence[int]
+    reason: Sequence[str | None]
+    started_s: Sequence[float | None]
+    """Seconds since 1970, as `ended_s`."""
+    ended_s: Sequence[float | None]
+    metrics: Sequence[str]
+    """JSON text, as `params`."""
+    params: Sequence[str]
 
 
 def build(trials: TrialLists, metrics: Collection[str] = (), params: Collection[str] = ()) -> Columns:

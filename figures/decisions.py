@@ -14,7 +14,7 @@ import numpy.typing as npt
 from toprung.tuning.records import Action, Decision
 
 ACTIONS = tuple(Action)
-_FIELDS = (
+FIELDS = (
     "id",
     "number",
     "attempt",
@@ -28,30 +28,31 @@ _FIELDS = (
     "places",
     "decided_s",
 )
-_ACTION = _FIELDS.index("action")
+"""Of a decision: its record's, with the time in seconds since 1970."""
+_ACTION = FIELDS.index("action")
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """Decisions in their order, a row each of `_FIELDS`; the action by its place in `ACTIONS`."""
+    """Decisions in their order, a row each of `FIELDS`; the action by its place in `ACTIONS`."""
 
     table: npt.NDArray[np.float64]
 
     @classmethod
     def none(cls) -> Decisions:
-        return cls(np.empty((0, len(_FIELDS))))
+        return cls(np.empty((0, len(FIELDS))))
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, name: str) -> npt.NDArray[np.float64]:
-        column: npt.NDArray[np.float64] = self.table[:, _FIELDS.index(name)]
+        column: npt.NDArray[np.float64] = self.table[:, FIELDS.index(name)]
         return column
 
     @staticmethod
     def place(name: str) -> int:
         """Of a column in the table."""
-        return _FIELDS.index(name)
+        return FIELDS.index(name)
 
     @property
     def last_id(self) -> int:
@@ -62,7 +63,7 @@ class Decisions:
         return self.table.nbytes
 
     def with_rows(self, rows: Sequence[tuple[Any, ...]]) -> Decisions:
-        """With those that follow, each as `_FIELDS` has it."""
+        """With those that follow, each as `FIELDS` has it."""
         if not rows:
             return self
         places = {action.value: place for place, action in enumerate(ACTIONS)}
@@ -74,7 +75,7 @@ class Decisions:
         """For each trial and rung what was decided last: one that pauses may be promoted there later."""
         if not len(self):
             return self
-        keys = self.table[:, [_FIELDS.index("number"), _FIELDS.index("rung")]]
+        keys = self.table[:, [FIELDS.index("number"), FIELDS.index("rung")]]
         order = np.lexsort((self["id"], keys[:, 1], keys[:, 0]))
         newer = np.any(np.diff(keys[order], axis=0) != 0, axis=1)
         return Decisions(self.table[order[np.append(newer, True)]])
@@ -84,7 +85,7 @@ class Decisions:
 
     def record(self, place: int) -> Decision:
         """One of them as the record that it was."""
-        values = dict(zip(_FIELDS[1:], self.table[place, 1:].tolist(), strict=True))
+        values = dict(zip(FIELDS[1:], self.table[place, 1:].tolist(), strict=True))
         whole = {name: int(values[name]) for name in ("number", "attempt", "rung", "bracket", "rank", "seen", "places")}
         return Decision(
             **whole,

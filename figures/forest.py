@@ -31,7 +31,7 @@ def shares_of(values: Sequence[float], parameters: Mapping[str, Mapping[str, Any
         RuntimeError: the process failed; says of what.
     """
     sent = json.dumps({"values": values, "parameters": parameters, "trees": trees})
-    command = [sys.executable, "-m", "toprung.figures.forest"]
+    command = [sys.executable, "-P", "-m", "toprung.figures.forest"]
     done = subprocess.run(command, input=sent, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
         raise RuntimeError(f"the importance of parameters: {done.stderr[-2_000:]}")

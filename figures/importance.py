@@ -9,7 +9,6 @@ import numpy as np
 from toprung.figures.columns import Floats, Indices, Numbers
 from toprung.figures.forest import shares_of
 from toprung.figures.look import Figure, axis, empty, figure, plain
-from toprung.figures.space import nothing_to_show
 from toprung.figures.view import View
 from toprung.tuning.spec.parameters import CategoricalParameter, FloatParameter
 
@@ -32,7 +31,7 @@ def trials_of(view: View) -> Indices:
 def too_few(view: View, at: Indices) -> str | None:
     """Why there is no importance yet, and what it takes; None: there is."""
     if not len(at):
-        return nothing_to_show(view)
+        return view.nothing()
     if len(at) < FEWEST_TRIALS:
         return f"Importance needs {FEWEST_TRIALS} trials with a value; there are {len(at)}."
     if len(np.unique(view.values[at])) < 2:

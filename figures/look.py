@@ -178,6 +178,11 @@ def _note(palette: Palette, text: str, *, below: bool) -> dict[str, Any]:
     }
 
 
+def spread(numbers: Floats) -> Floats:
+    """A place between 0 and 1 for each number, always the same, evenly spread whichever there are (golden ratio)."""
+    return np.modf(numbers * 0.6180339887498949)[0]
+
+
 def plain(text: str) -> str:
     """Text as it is: plotly takes some HTML in what it shows, and names and reasons are the users'."""
     return html.escape(text, quote=False)

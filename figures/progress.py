@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toprung.figures.columns import Floats, Indices, Labels, Mask
-from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range
+from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range, spread
 from toprung.figures.view import View
 from toprung.tuning.plan import compared_at
 
@@ -26,7 +26,7 @@ def best(view: View) -> Figure:
     shown = view.mask & np.isfinite(view.values)
     name = view.metric_name
     if not shown.any():
-        return empty(view.palette, "best", _nothing(view))
+        return empty(view.palette, "best", view.nothing())
     at, note = view.chosen(shown)
     palette, log = view.palette, view.is_log("y")
     dots = {
@@ -81,14 +81,6 @@ def _value_axis(view: View, name: str, values: Floats, log: bool) -> dict[str, A
     return axis(view.palette, name, log=log, **({} if shown is None else {"range": shown}))
 
 
-def _nothing(view: View) -> str:
-    if not len(view.columns):
-        return "No trial yet: the first ones come when the sweep runs."
-    if view.filter.strip() and not view.mask.any():
-        return "The filter leaves no trial."
-    return f"No trial{' of these' if view.filter.strip() else ''} has reported {view.metric_name} yet."
-
-
 def spark(standings: Sequence[tuple[int, float]], goal: str, most: int = 60) -> list[list[float]]:
     """The best value so far where it changes, and at the last trial: `[[trial, value], …]`, at most so many points.
 
@@ -136,9 +128,9 @@ def choose_curves(view: View, most: int = MOST_CURVES, most_results: int = MOST_
     running = at[state.codes[at] == state.index[str, "running"]]
     by_value = at[np.argsort(view.badness[at], kind="stable")]
     first = [*by_value[: most // 4], *running[: most // 4]]
-    # the places of an even sample, spread: the first few of them are an even sample too
-    spread = at[np.argsort(np.modf(np.arange(len(at)) * 0.6180339887498949)[0], kind="stable")]
-    wanted = np.array(list(dict.fromkeys([*first, *spread[: most * 2]]))[:most], np.intp)
+    # in an order of which any beginning is an even sample
+    evenly = at[np.argsort(spread(np.arange(len(at), dtype=np.float64)), kind="stable")]
+    wanted = np.array(list(dict.fromkeys([*first, *evenly[: most * 2]]))[:most], np.intp)
     fits = max(1, int(np.searchsorted(np.cumsum(steps[wanted]), most_results, "right")))
     chosen = np.sort(wanted[:fits])
     every = max(1, int(np.ceil(steps[chosen].sum() / most_results)))
@@ -159,7 +151,7 @@ def curves(view: View, choice: CurveChoice, results: Mapping[int, tuple[Floats, 
     palette = view.palette
     there = [place for place in choice.at.tolist() if int(view.columns.numbers[place]) in results]
     if not there:
-        return empty(palette, "curves", _nothing(view))
+        return empty(palette, "curves", view.nothing())
     rungs = compared_at(view.spec.scheduler)
     buckets = max(25, _MOST_POINTS // (2 * len(there)))
     groups: dict[tuple[int, bool], list[tuple[int, Floats, Floats]]] = {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from toprung.figures.columns import Floats, Indices, Labels, Mask
 from toprung.figures.decisions import ACTIONS, Decisions
-from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range
+from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range, spread
 from toprung.figures.view import MOST_POINTS, View
 from toprung.tuning.plan import compared_at
 from toprung.tuning.records import Action
@@ -89,7 +89,7 @@ def _x(view: View, rungs: Floats, trials: Floats, levels: list[int]) -> Floats:
     if isinstance(view.spec.scheduler, MedianScheduler):
         return rungs
     # the same trial lies at the same side of each rung, whatever else comes
-    aside = np.modf(trials * 0.6180339887498949)[0] * 2 - 1
+    aside = spread(trials) * 2 - 1
     return np.searchsorted(levels, rungs) + aside * _SPREAD
 
 

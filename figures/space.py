@@ -12,7 +12,7 @@ from scipy.spatial import QhullError
 
 from toprung.figures.columns import Column, Floats, Indices, Labels, Numbers
 from toprung.figures.filters import quoted
-from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range, short
+from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range, short, spread
 from toprung.figures.view import MOST_POINTS, View
 from toprung.tuning.spec.parameters import CategoricalParameter
 
@@ -29,7 +29,7 @@ def parallel(view: View) -> Figure:
     """
     at, note = view.chosen(view.mask & np.isfinite(view.values))
     if not len(at):
-        return empty(view.palette, "parallel", nothing_to_show(view))
+        return empty(view.palette, "parallel", view.nothing())
     # first the worst: the best are drawn over them
     at = at[np.argsort(-np.nan_to_num(_worse(view)[at], nan=np.inf), kind="stable")]
     names = [name for name in view.params if not bool(view.columns[name].null()[at].all())]
@@ -74,14 +74,6 @@ def _column(view: View, name: str) -> Column:
     column = view.columns[name]
     is_choice = isinstance(view.distribution(name), CategoricalParameter)
     return column.as_labels() if is_choice and isinstance(column, Numbers) else column
-
-
-def nothing_to_show(view: View) -> str:
-    if not len(view.columns):
-        return "No trial yet: the first ones come when the sweep runs."
-    if view.filter.strip() and not view.mask.any():
-        return "The filter leaves no trial."
-    return f"No trial has reported {view.metric_name} yet."
 
 
 def _dimension(
@@ -166,7 +158,7 @@ def slice_of(view: View, parameter: str | None) -> Figure:
     """
     name = view.parameter(parameter, "parameter")
     if name is None:
-        return empty(view.palette, "slice", nothing_to_show(view))
+        return empty(view.palette, "slice", view.nothing())
     column = _column(view, name)
     at, note = view.chosen(view.mask & np.isfinite(view.values) & ~column.null())
     if not len(at):
@@ -223,7 +215,7 @@ def _cartesian(view: View, name: str, column: Column, at: Indices, where: str) -
     palette = view.palette
     if isinstance(column, Labels):
         places, ticks, texts, _, levels = _scale(view, name, column, at)
-        aside = (np.modf(view.columns.numbers[at] * 0.6180339887498949)[0] - 0.5) * 0.5
+        aside = (spread(view.columns.numbers[at]) - 0.5) * 0.5
         edges = [-0.5, len(levels or ()) - 0.5]
         return places + aside, axis(palette, name, tickvals=ticks, ticktext=texts, range=edges)
     return column.values[at], axis(palette, name, log=view.is_log(where, view.is_log_column(name)))
@@ -233,12 +225,12 @@ def contour(view: View, parameter: str | None, parameter2: str | None) -> Figure
     """The value over two parameters: as a surface between the trials, or in cells where one has no order.
 
     Raises:
-        Malformed: there is no such parameter, or it is twice the same.
+        Malformed: there is no such parameter.
     """
     x_name = view.parameter(parameter, "parameter")
     y_name = view.parameter(parameter2, "parameter2", (x_name,) if x_name else ())
     if x_name is None or y_name is None:
-        says = nothing_to_show(view) if x_name is None else "This sweep varies one parameter; see its slice."
+        says = view.nothing() if x_name is None else "This sweep varies one parameter; see its slice."
         return empty(view.palette, "contour", says)
     x_column, y_column = _column(view, x_name), _column(view, y_name)
     there = view.mask & np.isfinite(view.values) & ~x_column.null() & ~y_column.null()

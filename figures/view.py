@@ -139,6 +139,14 @@ class View:
     def spec_names(self) -> set[str]:
         return {p.name for p in self.spec.space.parameters}
 
+    def nothing(self) -> str:
+        """Why a figure of its values is empty, and what would change that."""
+        if not len(self.columns):
+            return "No trial yet: the first ones come when the sweep runs."
+        if self.filter.strip() and not self.mask.any():
+            return "The filter leaves no trial."
+        return f"No trial{' of these' if self.filter.strip() else ''} has reported {self.metric_name} yet."
+
     def _refuse(self, parameter: str, message: str, hint: str) -> NoReturn:
         problem = Problem(f"/query/{parameter}", "unknown_column", message, hint)
         raise Malformed(f"In {parameter}, {message}; {hint}", problems=[problem])

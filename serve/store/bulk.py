@@ -12,44 +12,15 @@ from typing import cast as cast_to
 from pydantic_core import from_json
 from sqlalchemy import Column, ColumnElement, Connection, Float, Select, cast, extract, func, select, true
 
+from toprung.figures.building import TrialLists
+from toprung.figures.decisions import FIELDS
 from toprung.serve.store.database import Database
 from toprung.serve.store.tables import decisions, events, results, trials
 from toprung.tuning.records import TrialState
 
-DECISION_COLUMNS = (
-    "id",
-    "number",
-    "attempt",
-    "rung",
-    "bracket",
-    "action",
-    "value",
-    "cutoff",
-    "rank",
-    "seen",
-    "places",
-)
 _MOST_CHANGES = 20_000
 """Events after which reading the whole sweep again is less work."""
 _NUMBERS_AT_ONCE = 500
-
-
-class TrialLists(NamedTuple):
-    """Trials by column, in the order of their numbers."""
-
-    number: Sequence[int]
-    state: Sequence[str]
-    step: Sequence[int]
-    value: Sequence[float | None]
-    best_step: Sequence[int | None]
-    attempt: Sequence[int]
-    reason: Sequence[str | None]
-    started_s: Sequence[float | None]
-    """Seconds since 1970, as `ended_s`."""
-    ended_s: Sequence[float | None]
-    metrics: Sequence[str]
-    """JSON text, as `params`."""
-    params: Sequence[str]
 
 
 class Changes(NamedTuple):
@@ -97,8 +68,8 @@ class Bulk:
             return _plain(connection, query)
 
     def decisions_after(self, sweep_id: str, decision_id: int) -> list[tuple[Any, ...]]:
-        """The sweep's decisions after this one, each of `DECISION_COLUMNS` and its time in seconds, in order."""
-        query = select(*(decisions.c[name] for name in DECISION_COLUMNS), self._seconds(decisions.c.decided_at))
+        """The sweep's decisions after this one, each as `figures.decisions.FIELDS` has it, in order."""
+        query = select(*(decisions.c[name] for name in FIELDS[:-1]), self._seconds(decisions.c.decided_at))
         query = query.where(decisions.c.sweep_id == sweep_id, decisions.c.id > decision_id).order_by(decisions.c.id)
         with self._database.read() as connection:
             return _plain(connection, query)

@@ -222,12 +222,6 @@ class Webhooks:
         with self._database.write() as connection:
             connection.execute(delete(deliveries).where(deliveries.c.finished_at < before))
 
-    def counts(self) -> dict[str, int]:
-        """How many deliveries there are, by state."""
-        with self._database.read() as connection:
-            query = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
-            return {row[0]: row[1] for row in connection.execute(query)}
-
     def _add(self, connection: Connection, message: Message) -> str:
         now, message_id = utc_now(), _new_id("msg_", 24)
         row: dict[str, Any] = {

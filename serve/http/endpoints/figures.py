@@ -15,7 +15,7 @@ from toprung import __version__
 from toprung.figures import table
 from toprung.figures.columns import Kind, Role
 from toprung.figures.view import View
-from toprung.serve.http.answers import JSON
+from toprung.serve.http.answers import JSON, matches
 from toprung.serve.http.columns import Look
 from toprung.serve.http.context import Context, Services, SweepRef
 from toprung.serve.http.endpoints.documented import Query, content, problems
@@ -95,7 +95,7 @@ async def get_figure(
     found, look = await run_in_threadpool(_look, context, sweep)
     etag = _etag(found, look, name, query)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if etag in ",".join(request.headers.getlist("if-none-match")):
+    if matches(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     log = None if query.log is None else frozenset(filter(None, query.log.split(",")))
     view = View(found.spec, look.columns, query.filter, query.metric, log, query.theme)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.store import records
+from toprung.figures.building import TrialLists
 from toprung.serve.store import Store, bulk
 from toprung.tuning.records import Batch, SweepState, TrialState
 
@@ -36,7 +37,7 @@ def test_only_what_changed_comes_again(store: Store) -> None:
     assert store.bulk.changes(sweep.id, None).trials.number == []
     store.write(Batch(sweep_id=sweep.id, trials=[records.trial(sweep, number) for number in range(3)]))
     seen = store.bulk.changes(sweep.id, None).last_event
-    assert store.bulk.changes(sweep.id, seen) == bulk.Changes(seen, bulk.TrialLists(*[[]] * 11), False)
+    assert store.bulk.changes(sweep.id, seen) == bulk.Changes(seen, TrialLists(*[[]] * 11), False)
 
     moved = records.trial(sweep, 1, state=TrialState.PRUNED, step=1)
     store.write(Batch(sweep_id=sweep.id, trials=[moved], results=[records.result(1, 1)]))

@@ -45,7 +45,6 @@ def test_a_message_is_kept_once_and_due_until_it_is_noted(store: Store) -> None:
     (arrived,) = store.webhooks.deliveries(hook.id, 10)
     assert (arrived.state, arrived.attempts, arrived.status, arrived.error) == ("delivered", 2, 204, None)
     assert store.webhooks.arrived_since(hook.id, waiting.created_at)
-    assert store.webhooks.counts() == {"delivered": 1}
 
 
 def test_a_webhook_that_is_off_gets_tests_alone(store: Store) -> None:
@@ -55,7 +54,7 @@ def test_a_webhook_that_is_off_gets_tests_alone(store: Store) -> None:
     store.webhooks.send([Message(hook.id, "sweep.ended", "b", "{}")])
     test = store.webhooks.send_test(hook.id, "{}")
     assert [due.delivery.id for due in store.webhooks.due(10)] == [test.id]
-    assert store.webhooks.counts() == {"failed": 1, "pending": 2}
+    assert sorted(sent.state for sent in store.webhooks.deliveries(hook.id, 10)) == ["failed", "pending", "pending"]
     store.webhooks.disable(hook.id, None)
     assert len(store.webhooks.due(10)) == 2
 

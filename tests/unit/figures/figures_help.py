@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toprung.figures.building import build
+from toprung.figures.building import TrialLists, build
 from toprung.figures.columns import Columns
-from toprung.serve.store.bulk import TrialLists
 
 
 def lists_of(

@@ -15,7 +15,7 @@ from toprung.tuning.spec import json_schema, parse_spec
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 SPECS = sorted((ROOT / "examples").glob("*/*.yaml"))
-LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(#[^)]*)?\)")
 PROBLEM = re.compile(
     r'''Problem\((?:\s*[^"(),]+(?:\([^()]*\))?|"[^"]*"),\s*"([a-z_]+)"'''  # the second argument
     r'''|(?:problem|_wrong)\(\s*"([a-z_]+)"'''  # the first
@@ -23,10 +23,18 @@ PROBLEM = re.compile(
 YAML_BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_resolve(page: Path) -> None:
-    targets = [target for target, _ in LINK.findall(page.read_text()) if "://" not in target]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    links = [(target, anchor) for target, anchor in LINK.findall(page.read_text()) if "://" not in target]
+    assert [target for target, _ in links if not (page.parent / target).exists()] == []
+    anchored = [(page.parent / target if target else page, anchor[1:]) for target, anchor in links if anchor]
+    assert [(str(to), anchor) for to, anchor in anchored if anchor not in headings(to)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -63,11 +71,10 @@ def test_every_argument_for_a_plain_tuner_is_documented(name: str) -> None:
 def test_every_field_of_the_spec_is_documented() -> None:
     text = (ROOT / "docs" / "spec.md").read_text()
     schema = json_schema()
-    fields = set(schema["properties"])
-    schedulers = ("AshaScheduler", "MedianScheduler", "NoScheduler")
-    for part in ("Environment", "Metric", "Search", *schedulers, "Budget", "Resources", "Failures", "Tracking"):
-        fields |= set(schema["$defs"][part]["properties"])
-    assert {field for field in fields if not re.search(rf"\b{field}\b", text)} == set()
+    parts = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
+    fields = {field for part in parts for field in part["properties"]}
+    code = "\n".join([*re.findall(r"```.*?```", text, re.DOTALL), *re.findall(r"`[^`\n]+`", text)])
+    assert {field for field in fields if not re.search(rf"\b{field}\b", code)} == set()
 
 
 def test_every_error_code_is_documented() -> None:

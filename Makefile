@@ -27,12 +27,10 @@ demo: setup      ## run the main job: a sweep over a small CNN, live, and its be
 	$(BIN)/toprung demo
 
 # two at a time, a file each: much of a test's time it waits for processes to start. Nearly as nice as training makes
-# itself (tuning/niceness.py): else the trials of the one wait for the processes of the other. Tests of real processes
-# have deadlines, and two cores may be too busy for one: what failed is run again alone, and must pass then
-test: setup      ## all tests
+# itself (tuning/niceness.py): else the trials of the one wait for the processes of the other
+test: setup      ## all tests but the deep ones and the soak; a few that fail are tried again alone
 	tests/postgres.sh
-	nice -n 13 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) || { test $$? = 1 && \
-		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
+	nice -n 13 $(BIN)/python -m tests.again -n 2 --dist loadfile $(ARGS)
 
 test-unit: setup ## the tests without Ray, in seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -239,6 +239,10 @@ class Columns:
         """The name of a parameter's column."""
         return f"params/{param}" if param in STANDING else param
 
+    def metric_of(self, column: str) -> str:
+        """The metric in a column; a name that is no column's is a metric's own."""
+        return self._metric_names.get(column, column)
+
     def metric_column(self, metric: str) -> str:
         """The name of a metric's column."""
         return f"metrics/{metric}" if metric in STANDING or metric in self.params else metric

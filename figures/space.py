@@ -225,7 +225,7 @@ def contour(view: View, parameter: str | None, parameter2: str | None) -> Figure
     """The value over two parameters: as a surface between the trials, or in cells where one has no order.
 
     Raises:
-        Malformed: there is no such parameter.
+        Malformed: there is no such parameter, or it is twice the same.
     """
     x_name = view.parameter(parameter, "parameter")
     y_name = view.parameter(parameter2, "parameter2", (x_name,) if x_name else ())

@@ -45,11 +45,11 @@ class View:
 
     @property
     def is_objective(self) -> bool:
-        return self.metric is None or self.metric == self.spec.metric.name
+        return self.metric_name == self.spec.metric.name
 
     @property
     def metric_name(self) -> str:
-        return self.metric or self.spec.metric.name
+        return self.columns.metric_of(self.metric) if self.metric else self.spec.metric.name
 
     @cached_property
     def mask(self) -> Mask:
@@ -129,10 +129,13 @@ class View:
         """The column that a query names, or the first that is not taken; None where there is none.
 
         Raises:
-            Malformed: there is no such column.
+            Malformed: there is no such column, or it is taken.
         """
         if name is not None:
-            return check_name(self.columns, self.columns.param_column(name) if name in self.spec_names else name, query)
+            column = self.columns.param_column(name) if name in self.spec_names else name
+            if column in taken:
+                self._refuse(query, f"{name[:100]!r} is the other parameter too", "choose two", "bad_parameter")
+            return check_name(self.columns, column, query)
         return next((param for param in self.params if param not in taken), None)
 
     @cached_property
@@ -147,6 +150,6 @@ class View:
             return "The filter leaves no trial."
         return f"No trial{' of these' if self.filter.strip() else ''} has reported {self.metric_name} yet."
 
-    def _refuse(self, parameter: str, message: str, hint: str) -> NoReturn:
-        problem = Problem(f"/query/{parameter}", "unknown_column", message, hint)
+    def _refuse(self, parameter: str, message: str, hint: str, code: str = "unknown_column") -> NoReturn:
+        problem = Problem(f"/query/{parameter}", code, message, hint)
         raise Malformed(f"In {parameter}, {message}; {hint}", problems=[problem])

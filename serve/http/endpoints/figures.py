@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, Any, Literal
 
 import fastapi
@@ -25,6 +26,7 @@ from toprung.tuning.records import Sweep
 router = APIRouter(tags=["figures"])
 
 FigureName = Literal["best", "curves", "rungs", "parallel", "importance", "slice", "contour"]
+_NAME = re.compile(r'"((?:[^"]|"")*)"|([^,]+)')
 _CSV = "text/csv; charset=utf-8"
 
 
@@ -159,4 +161,6 @@ def get_best_so_far(context: Context, sweep: SweepRef) -> Response:
 
 
 def _names(columns: str | None) -> list[str] | None:
-    return [name for name in columns.split(",") if name] if columns else None
+    """With commas between; one that has a comma is quoted as in CSV."""
+    found = [quoted.replace('""', '"') or plain for quoted, plain in _NAME.findall(columns or "")]
+    return found or None

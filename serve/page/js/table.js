@@ -6,7 +6,7 @@
 import { h, replace } from "./dom.js";
 import { fill, makeCell, template } from "./cells.js";
 
-export const ROW_PX = 32;
+const ROW_PX = 32;
 /** Rows that are fetched together. */
 export const BLOCK = 100;
 const KEPT_BLOCKS = 30;
@@ -138,8 +138,10 @@ export class Table {
   }
 
   #take(answer, block) {
-    const names = (columns) => columns.map((column) => column.name).join("\n");
-    if (names(answer.columns) !== names(this.#columns)) {
+    // of the kind too: before the first trial nobody knows which columns are text
+    const named = (columns) => columns.map(({ name, kind }) => `${kind} ${name}`).join("\n");
+    if (named(answer.columns) !== named(this.#columns)) {
+      this.#fracs.forEach((_, at) => this.element.style.removeProperty(`--frac-${at}`));
       this.#columns = answer.columns;
       this.#fracs = answer.columns.map(() => 0);
       replace(this.body);

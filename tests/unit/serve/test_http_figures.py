@@ -114,6 +114,16 @@ class TestTable:
         assert says in problem["detail"]
         assert problem["errors"][0]["pointer"] == pointer
 
+    async def test_names_with_commas_are_quoted(self, http: httpx.AsyncClient, store: Store) -> None:
+        sweep = swept(store)
+        odd = {'a,b "c"': 7, "loss": 0.5}
+        store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 0, metrics=odd, value=0.5)]))
+
+        found = await got(http, "table", columns='loss,"a,b ""c"""')
+
+        assert [column["name"] for column in found["columns"]] == ["number", "loss", 'a,b "c"']
+        assert found["rows"] == [[0, 0.5, 7]]
+
     async def test_knows_the_spec_before_the_first_trial(self, http: httpx.AsyncClient, store: Store) -> None:
         swept(store)
 
@@ -203,6 +213,15 @@ class TestFigures:
         assert (await got(http, "figures/slice"))["layout"]["xaxis"]["type"] == "log"
         assert (await got(http, "figures/slice", log=""))["layout"]["xaxis"]["type"] == "linear"
 
+    async def test_a_metric_by_its_column(self, http: httpx.AsyncClient, store: Store) -> None:
+        """One that has the name of a parameter: in the table it has another."""
+        sweep = swept(store)
+        store.write(Batch(sweep_id=sweep.id, trials=[trial(sweep, 0, metrics={"loss": 0.5, "lr": 3.0}, value=0.5)]))
+
+        (dots, *_) = (await got(http, "figures/best", metric="metrics/lr"))["data"]
+
+        assert dots["y"] == [3.0]
+
     async def test_parallel_says_how_a_brush_becomes_a_filter(self, http: httpx.AsyncClient, sweep: Sweep) -> None:
         figure = await got(http, "figures/parallel")
         names = [dimension["name"] for dimension in figure["data"][0]["dimensions"]]
@@ -235,6 +254,7 @@ class TestFigures:
             ("curves", {"metric": "nothing"}, "there are loss"),
             ("slice", {"parameter": "deepth"}, "no column"),
             ("contour", {"parameter2": "optimiser"}, "did you mean optimizer?"),
+            ("contour", {"parameter": "lr", "parameter2": "lr"}, "the other parameter too"),
             ("rungs", {"filter": "x <"}, "cannot be read"),
             ("importance", {"filter": "x"}, "no column"),
             ("best", {"log": "z"}, "log"),

@@ -10,11 +10,11 @@ import { hasEnded } from "./words.js";
 
 /**
  * @param {import("./model.js").Model} model
- * @param {{mayChange: boolean, refresh: () => void, signal: AbortSignal}} options
- *   `refresh`: asks for the sweep as it is now
+ * @param {{mayChange: boolean, mayWrite: boolean, refresh: () => void, signal: AbortSignal}} options
+ *   `mayChange`: this sweep; `mayWrite`: sweeps of one's own; `refresh`: asks for the sweep as it is now
  * @returns {HTMLElement}
  */
-export function actions(model, { mayChange, refresh, signal }) {
+export function actions(model, { mayChange, mayWrite, refresh, signal }) {
   const element = h("div", { class: "toolbar sweep-actions" });
   let shown = "";
 
@@ -30,7 +30,7 @@ export function actions(model, { mayChange, refresh, signal }) {
     shown = key;
     const open = element.querySelector("details")?.open ?? false;
     const main = mayChange ? mainButtons(model, post, refresh) : [];
-    const menu = moreMenu(model, { mayChange, post, refresh });
+    const menu = moreMenu(model, { mayChange, mayWrite, post, refresh });
     menu.open = open;
     replace(element, ...main, menu);
   }
@@ -50,10 +50,11 @@ function button(label, onclick, kind = "") {
 function mainButtons(model, post, refresh) {
   const { sweep } = model;
   if (hasEnded(sweep)) return [button("Extend…", () => extend(model, refresh))];
+  if (sweep.cancel_requested) return [];
   const pause = sweep.state === "paused"
     ? button("Resume", () => post("resume", "It goes on where it was."), "primary")
     : h("button", { type: "button", class: "button", disabled: sweep.pause_requested, onclick: () => post("pause", "It pauses: running trials stop at their last checkpoints.") }, "Pause");
-  return [pause, h("button", { type: "button", class: "button danger", disabled: sweep.cancel_requested, onclick: () => cancel(model, post) }, "Cancel")];
+  return [pause, button("Cancel", () => cancel(model, post), "danger")];
 }
 
 async function cancel(model, post) {
@@ -61,7 +62,7 @@ async function cancel(model, post) {
   if (await confirm({ title: `Cancel ${model.sweep.name}?`, text, action: "Cancel the sweep", danger: true })) await post("cancel", "It is being cancelled.");
 }
 
-function moreMenu(model, { mayChange, post, refresh }) {
+function moreMenu(model, { mayChange, mayWrite, post, refresh }) {
   const { sweep } = model;
   const act = (label, work) => {
     const onclick = async () => {
@@ -72,21 +73,27 @@ function moreMenu(model, { mayChange, post, refresh }) {
   };
   const link = (label, href, props = {}) => h("a", { class: "menu-item", href, ...props }, label);
   const copy = (label, write) => act(`Copy best as ${label}`, () => copyBest(model, write));
-  const changes = [
+  const stays = sweep.cancel_requested && !hasEnded(sweep); // what is being cancelled is not changed any more
+  const changes = stays ? [] : [
     hasEnded(sweep) ? null : act("Extend…", () => extend(model, refresh)),
     hasEnded(sweep) ? null : act("Concurrency, priority, weight…", () => edit(model, refresh)),
-    sweep.trials.failed ? act(`Retry ${sweep.trials.failed} failed`, () => post("retry", "What failed is tried again, as further trials.", {})) : null,
-    link("Clone…", `/submit?from=${encodeURIComponent(sweep.id)}`),
+    sweep.trials.failed ? act("Retry what failed", () => post("retry", "What failed and was not tried again yet is tried, as further trials.", {})) : null,
   ];
+  const download = link("Download best checkpoint", `${model.api}/trials/${sweep.best?.number}/checkpoint`, { download: "", hidden: true });
   const best = [
     copy("YAML", asYaml),
     copy("JSON", asJson),
     copy("Python", asPython),
-    link("Download best checkpoint", `${model.api}/trials/${sweep.best?.number}/checkpoint`, { download: "" }),
+    download,
   ];
   const elsewhere = tracking(sweep).map(([label, href, outside]) => link(label, href, outside ? { target: "_blank", rel: "noreferrer" } : { target: "_blank" }));
   const menu = h("details", { class: "menu" }, h("summary", { class: "button", "aria-label": "More actions" }, "More ▾"),
-    h("div", { class: "menu-list" }, ...(mayChange ? changes : []), ...(sweep.best ? best : []), ...elsewhere));
+    h("div", { class: "menu-list" }, ...(mayChange ? changes : []), mayWrite ? link("Clone…", `/submit?from=${encodeURIComponent(sweep.id)}`) : null, ...(sweep.best ? best : []), ...elsewhere));
+  menu.addEventListener("toggle", async () => {
+    if (!menu.open || !sweep.best) return;
+    const trial = await get(`${model.api}/trials/${sweep.best.number}`).catch(() => null);
+    download.hidden = !trial?.checkpoint; // not all sweeps keep one
+  });
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     menu.open = false;
@@ -99,8 +106,10 @@ function tracking(sweep) {
   const { tensorboard, wandb } = sweep.spec.tracking;
   const found = [];
   if (tensorboard) found.push(["TensorBoard ↗", path`/tensorboard/${sweep.id}/`, false]);
-  if (wandb?.mode === "online" && wandb.entity) found.push(["Weights & Biases ↗", `https://wandb.ai/${encodeURIComponent(wandb.entity)}/${encodeURIComponent(wandb.project)}`, true]);
-  else if (wandb?.mode === "online") found.push(["Weights & Biases ↗", "https://wandb.ai/home", true]);
+  if (wandb?.mode === "online" && wandb.entity) { // without one, the tracker's key alone says whose runs they are
+    const group = wandb.group || `${sweep.name}-${sweep.id.slice(-6)}`; // as the tracker names it
+    found.push(["Weights & Biases ↗", `https://wandb.ai${path`/${wandb.entity}/${wandb.project}/groups/${group}/workspace`}`, true]);
+  }
   return found;
 }
 

@@ -67,7 +67,7 @@ export class Chart {
     model.begun.then(() => signal.aborted || observer.observe(this.element));
     // a figure that changed under the pointer would break off what is being brushed
     this.#plot.addEventListener("pointerdown", () => (this.#held = true), { signal });
-    window.addEventListener("pointerup", () => this.#release(), { signal });
+    for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => this.#release(), { signal });
     window.addEventListener(THEME, () => this.again(), { signal });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.again(), { signal });
     for (const news of ["filter", "metric"]) model.addEventListener(news, () => this.again(), { signal });
@@ -119,6 +119,7 @@ export class Chart {
   }
 
   async #refresh() {
+    this.#asking?.abort(); // an older answer must not come after this one
     if (!this.#inView || this.#held || !this.element.isConnected || this.#options.query() === null) return;
     const asking = (this.#asking = new AbortController());
     try {
@@ -138,12 +139,12 @@ export class Chart {
 
   async #show(found) {
     const figure = JSON.parse(found);
-    const { note, empty } = figure.layout.meta ?? {};
+    const { note, empty, parameter, parameter2 } = figure.layout.meta ?? {};
     this.#say("", false);
     this.#plot.setAttribute("aria-label", [this.#options.title, empty ?? note].filter(Boolean).join(": "));
     this.#options.prepare(figure);
     // zoom stays when trials come, and goes when the axes mean something else
-    figure.layout.uirevision = [this.#options.name, ...this.#logs, this.#model.metric].join();
+    figure.layout.uirevision = [this.#options.name, ...this.#logs, this.#model.metric, parameter, parameter2].join();
     if (this.#model.selected !== null) figure.data.push(...chosenTrace(figure.data, this.#model.selected));
     await inTurn(() => draw(this.#plot, figure));
     this.#seen = found;

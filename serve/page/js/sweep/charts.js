@@ -91,7 +91,9 @@ function parallel(model, signal) {
     signal,
     filter: () => model.filter, // what is brushed out stays to be seen, in grey
     prepare({ data, layout }) {
-      if (data.length) applyBrush(data[0].dimensions, layout.meta.dimensions, model.brush);
+      if (!data.length) return;
+      data[0].uirevision = JSON.stringify(model.brush); // else plotly puts back what was brushed before
+      applyBrush(data[0].dimensions, layout.meta.dimensions, model.brush);
     },
     drawn: (plot) =>
       plot.on("plotly_restyle", ([changes]) => {
@@ -120,7 +122,7 @@ function pickedChart(model, { name, title, count, signal }) {
     controls: selects.map((select) => select.element),
     size: count > 1 ? "wide" : "",
     prepare: fewTicks,
-    query: () => (chosen.some((value) => !value) ? null : Object.fromEntries(keys.map((key, at) => [key, chosen[at]]))),
+    query: () => (chosen[0] ? Object.fromEntries(keys.map((key, at) => [key, chosen[at]])) : null),
     signal,
   });
   return {
@@ -129,7 +131,7 @@ function pickedChart(model, { name, title, count, signal }) {
       let other = false;
       selects.forEach((select, at) => {
         if (!names.includes(chosen[at])) {
-          chosen[at] = names[Math.min(at, names.length - 1)] ?? null;
+          chosen[at] = names[at] ?? null;
           other = true;
         }
         select.options(names, chosen[at]);

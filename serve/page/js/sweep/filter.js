@@ -37,7 +37,7 @@ export function filterBar(model, tryFilter, signal) {
     event.preventDefault();
     submit();
   });
-  input.addEventListener("search", submit); // the cross in the field
+  input.addEventListener("search", () => input.value || submit()); // the cross in the field; Enter is the form's
   input.addEventListener("keydown", (event) => event.key === "Escape" && input.blur());
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;

@@ -67,7 +67,7 @@ function factsOf(sweep, model, { done, total, started }) {
     ["running", running],
     [`best ${metric.name}`, best ? number(best.value) : "–", best ? `trial ${best.number}, step ${best.step}` : "", best ? model.trial(best.number) : null],
     ["GPU-hours", number(sweep.gpu_hours, 3)],
-    ...(sweep.cost ? [["cost", sweep.cost.toFixed(2)]] : []),
+    ...(sweep.cost ? [["cost", number(sweep.cost, 3)]] : []),
     hasEnded(sweep)
       ? ["ended", ago(sweep.ended_at)]
       : ["time left", left === null ? "–" : `≈ ${duration(left)}`],

@@ -83,6 +83,10 @@ export class Model extends EventTarget {
   }
 }
 
+/** Names in one text, and back: with commas between, quoted where a name has one (as CSV does). */
+export const joined = (names) => names.map((name) => (/[",]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name)).join(",");
+export const parted = (text) => [...text.matchAll(/"((?:[^"]|"")*)"|[^,]+/g)].map(([plain, quoted]) => quoted?.replaceAll('""', '"') ?? plain);
+
 /**
  * A path with a query of what is neither null nor empty.
  *

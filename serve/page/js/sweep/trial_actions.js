@@ -43,7 +43,8 @@ function retryTrial(api, number) {
 }
 
 async function enqueueCopy(api, sweep, number) {
-  const trial = await get(`${api}/trials/${number}`);
+  const trial = await attempted(() => get(`${api}/trials/${number}`));
+  if (!trial) return;
   const varied = trial.params;
   const values = await form({
     title: `A trial like ${number}`,
@@ -53,7 +54,7 @@ async function enqueueCopy(api, sweep, number) {
   });
   if (!values) return;
   const given = Object.entries(values).filter(([, value]) => value !== null && value !== "");
-  const config = nested(Object.fromEntries(given.map(([name, value]) => [name, typed(value, varied[name])])));
+  const config = nested(Object.fromEntries(given.map(([name, value]) => [name, typeof value === "string" ? JSON.parse(value) : value])));
   await attempted(() => send("POST", `${api}:enqueue`, { config }), "The trial is enqueued.");
 }
 
@@ -68,11 +69,6 @@ function field(name, value, sweep) {
 
 function distributionOf(tree, name) {
   return name.split("/").reduce((node, part) => node?.[part], tree);
-}
-
-function typed(value, was) {
-  if (typeof value !== "string") return value;
-  return typeof was === "number" && !value.startsWith('"') ? Number(value) : JSON.parse(value);
 }
 
 async function reproduce(api, number) {

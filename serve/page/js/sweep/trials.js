@@ -5,11 +5,12 @@ import { go } from "../app.js";
 import { h, keyed, replace, setText } from "../dom.js";
 import { BLOCK, Table } from "../table.js";
 import { state } from "../url.js";
-import { asked } from "./model.js";
+import { asked, joined, parted } from "./model.js";
 import { paced } from "./pace.js";
 import { plural } from "./words.js";
 
 const ACTIONS_EVERY_MS = 250;
+const COLUMNS_EVERY_MS = 5_000;
 
 /**
  * @param {import("./model.js").Model} model
@@ -20,19 +21,19 @@ const ACTIONS_EVERY_MS = 250;
  */
 export function trials(model, { actions, onColumns, signal }) {
   const order = { name: state.get("sort"), descending: state.get("desc") === "1" };
-  let chosen = state.get("columns")?.split(",").filter(Boolean) ?? null;
+  let chosen = state.get("columns") === null ? null : parted(state.get("columns"));
   let offered = "";
   const count = h("span", { class: "quiet count", role: "status" }, " ");
   const problem = h("p", { class: "error-line bad", role: "alert" });
   const csv = h("a", { class: "button", download: "" }, "CSV");
   const menu = columnsMenu((names) => {
     chosen = names;
-    state.set({ columns: names?.join(",") });
+    state.set({ columns: names && joined(names) });
     table.reload();
   });
   const acts = h("span", { class: "toolbar trial-actions" });
   const rowsPath = (filter, offset, limit) =>
-    asked(`${model.api}/table`, { columns: chosen?.join(","), filter, ...sortQuery(), offset, limit });
+    asked(`${model.api}/table`, { columns: chosen && joined(chosen), filter, ...sortQuery(), offset, limit });
   let tried = null; // the first rows of a filter that is about to be set
   const sortQuery = () => ({ order_by: order.name, descending: order.name ? order.descending : null });
 
@@ -66,6 +67,11 @@ export function trials(model, { actions, onColumns, signal }) {
   table.setOrder(order.name, order.descending);
   table.select(model.selected);
 
+  // a table of chosen columns says nothing of others, which may be new
+  const lookForColumns = paced(COLUMNS_EVERY_MS, async () => {
+    const found = await get(`${model.api}/table?limit=1`, { signal }).catch(() => null);
+    if (found) offer(found.columns);
+  }, signal);
   const showActions = paced(ACTIONS_EVERY_MS, async () => {
     const number = model.selected;
     const found = await actions(number);
@@ -82,7 +88,7 @@ export function trials(model, { actions, onColumns, signal }) {
   showActions();
 
   function setCsv() {
-    csv.href = asked(`${model.api}/trials.csv`, { columns: chosen?.join(","), filter: model.wanted, ...sortQuery() });
+    csv.href = asked(`${model.api}/trials.csv`, { columns: chosen && joined(chosen), filter: model.wanted, ...sortQuery() });
   }
 
   function offer(columns) {
@@ -103,6 +109,7 @@ export function trials(model, { actions, onColumns, signal }) {
     ),
     async refresh() {
       showActions();
+      if (chosen) lookForColumns();
       await table.refresh();
     },
     /** Asks for the first rows of another filter, which the table takes once it is set. Throws what is wrong with it. */
@@ -112,9 +119,8 @@ export function trials(model, { actions, onColumns, signal }) {
       tried = filter === model.filter ? null : { path, answer };
     },
     async load() {
-      const all = chosen && get(asked(`${model.api}/table`, { limit: 1 }), { signal });
+      if (chosen) lookForColumns();
       await table.reload();
-      if (all) offer((await all).columns);
     },
   };
 }

@@ -25,8 +25,9 @@ export async function show(root, { params, signal, session }) {
   const model = new Model(found.body);
   model.etag = found.etag;
 
-  const mayChange = !session?.auth || session.scope === "admin" || (session.scope === "write" && session.owner === model.sweep.owner);
-  const head = header(model, { actions: actions(model, { mayChange, refresh: () => stand(), signal }), signal });
+  const mayWrite = !session?.auth || session.scope !== "read";
+  const mayChange = mayWrite && (!session?.auth || session.scope === "admin" || session.owner === model.sweep.owner);
+  const head = header(model, { actions: actions(model, { mayChange, mayWrite, refresh: () => stand(), signal }), signal });
   const figures = charts(model, signal);
   const table = trials(model, { actions: (number) => trialActions(model, number, mayChange, signal), onColumns: figures.columns, signal });
   replace(root, h("div", { class: "sweep-page" }, head, filterBar(model, table.tryFilter, signal), figures.element, table.element));

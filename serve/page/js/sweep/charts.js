@@ -82,6 +82,7 @@ function tabBar(panels) {
 }
 
 function parallel(model, signal) {
+  let cleared = 0;
   const chart = new Chart(model, {
     name: "parallel",
     title: "Parallel coordinates",
@@ -92,7 +93,7 @@ function parallel(model, signal) {
     filter: () => model.filter, // what is brushed out stays to be seen, in grey
     prepare({ data, layout }) {
       if (!data.length) return;
-      data[0].uirevision = JSON.stringify(model.brush); // else plotly puts back what was brushed before
+      data[0].uirevision = cleared; // as long as it is the same, plotly keeps what was brushed by hand
       applyBrush(data[0].dimensions, layout.meta.dimensions, model.brush);
     },
     drawn: (plot) =>
@@ -101,7 +102,10 @@ function parallel(model, signal) {
         if (brushed) model.setBrush(brushOf(plot.data[0].dimensions, plot.layout.meta.dimensions));
       }),
   });
-  model.addEventListener("unbrush", () => chart.redraw(), { signal });
+  model.addEventListener("unbrush", () => {
+    cleared += 1;
+    chart.redraw();
+  }, { signal });
   return chart;
 }
 

@@ -27,12 +27,16 @@ _EVENTS = 1_000
 """Events of a sweep per round, so that one sweep doesn't keep the others waiting."""
 _ROWS = 1_000
 """Results that a system is given at once."""
+PAUSES_S = (5.0, 15.0, 45.0, 120.0, 300.0)
+"""Before a system that failed is tried again, from where it is; after the last it is switched off for the sweep."""
+_LASTING = (ImportError, RuntimeError)
+"""What no pause mends: a library that is missing, a key that is."""
 _RECENT = 50
 """The newest sweeps are looked at when they have ended too: no tracker may have run then, or been busy with others."""
 
 
 class RunSink(Protocol):
-    """Takes the trials of one sweep as runs. Any exception switches the system off for that sweep."""
+    """Takes the trials of one sweep as runs. After an exception another one goes on where the system is, or none."""
 
     live: bool
     """Whether it is told of trials while they run; else of each when it has ended."""
@@ -73,6 +77,15 @@ class _Followed:
     """The last step of each open run."""
 
 
+@dataclass(frozen=True)
+class _Rest:
+    """A system that failed, between two tries."""
+
+    failed: int
+    """How often, one time after the other."""
+    until: float
+
+
 class RunTracker:
     """Tells all sweeps that ask for it. Plain Python; `toprung.serve.tracking.actor` runs it in a thread of its own.
 
@@ -80,10 +93,19 @@ class RunTracker:
         store: where trials and results come from.
         home: the service's folder.
         sinks: makes the sinks of a sweep, by name.
+        pauses_s: before a system that failed is tried again.
     """
 
-    def __init__(self, store: Store, home: Path, sinks: Callable[[Sweep, Path], RunSinks] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        home: Path,
+        sinks: Callable[[Sweep, Path], RunSinks] | None = None,
+        pauses_s: Sequence[float] = PAUSES_S,
+    ) -> None:
         self._store = store
+        self._pauses_s = pauses_s
+        self._rests: dict[tuple[str, str], _Rest] = {}
         self._home = home
         self._make = sinks or run_sinks_of
         self._followed: dict[tuple[str, str], _Followed] = {}
@@ -99,9 +121,9 @@ class RunTracker:
         recent = self._store.list_sweeps(limit=_RECENT).items
         running = self._store.sweeps_in([SweepState.RUNNING])
         sweeps = {sweep.id: sweep for sweep in (*recent, *running)}
-        followed = {sweep_id: sweeps.get(sweep_id) for sweep_id, _ in self._followed}
+        followed = {sweep_id: sweeps.get(sweep_id) for sweep_id, _ in (*self._followed, *self._rests)}
         rounds = [self._look(sweep_id, sweep) for sweep_id, sweep in {**sweeps, **followed}.items()]
-        if not any(rounds):
+        if not any(rounds) and not self._rests:
             self._seen = newest
         return any(rounds)
 
@@ -120,28 +142,41 @@ class RunTracker:
         """A round over a sweep; None: one that is followed, and may have been deleted since."""
         try:
             sweep = sweep or self._store.get_sweep(sweep_id)
-            names = [name for name in self._make(sweep, self._home) if (sweep_id, name) not in self._off]
+            names = [name for name in self._make(sweep, self._home) if not self._rests_now((sweep_id, name))]
             rounds = [self._guarded(sweep, name) for name in names]
             return any(rounds)
         except NotFound:
             logger.info("%s was deleted and is not tracked any more", sweep_id)
             for key in [key for key in self._followed if key[0] == sweep_id]:
                 self._close(key)
+            self._rests = {key: rest for key, rest in self._rests.items() if key[0] != sweep_id}
             return False
+
+    def _rests_now(self, key: tuple[str, str]) -> bool:
+        rest = self._rests.get(key)
+        return key in self._off or (rest is not None and time.monotonic() < rest.until)
 
     def _guarded(self, sweep: Sweep, name: str) -> bool:
         key = (sweep.id, name)
         try:
-            return self._round(sweep, name)
+            told = self._round(sweep, name)
         except (NotFound, Unavailable):  # the sweep is deleted; the store is away
             raise
         except Exception as error:  # whatever a tracking system raises: it ends here
-            self._off.add(key)
             self._close(key)
+            failed = self._rests[key].failed if key in self._rests else 0
+            if failed < len(self._pauses_s) and not isinstance(error, _LASTING):
+                logger.warning("tracking %s in %s failed, and is tried again", sweep.id, name, exc_info=error)
+                self._rests[key] = _Rest(failed + 1, time.monotonic() + self._pauses_s[failed])
+                return False
+            self._rests.pop(key, None)
+            self._off.add(key)
             report_off(self._store, sweep.id, name, error)
             if sweep.state.finished:  # else the next start of the service tries again, from the cursor
                 self._store.set_cursor(_cursor(*key), self._store.last_event_id())
             return True
+        self._rests.pop(key, None)
+        return told
 
     def _round(self, sweep: Sweep, name: str) -> bool:
         key = (sweep.id, name)

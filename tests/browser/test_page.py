@@ -93,7 +93,7 @@ def test_a_sweep_is_submitted_from_the_page(page: Page, trainable: Path, check: 
     page.get_by_role("button", name="Submit", exact=True).click()
 
     page.wait_for_url(re.compile("/sweeps/swp_"))
-    page.get_by_role("link", name="Sweeps", exact=True).click()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Sweeps").click()
     row = page.get_by_role("row", name=re.compile("from-the-page"))
     expect(row).to_contain_text("succeeded", timeout=60_000)
     expect(row).to_contain_text("2/2")

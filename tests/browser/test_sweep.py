@@ -242,15 +242,15 @@ def test_the_table_by_keyboard(page: Page, grown: Growing) -> None:
 
 def test_pause_resume_cancel(page: Page, growing: Growing, store: Store) -> None:
     page.goto(f"/sweeps/{growing.id}")
-    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Pause", exact=True).click()
     expect(page.locator(".sweep-why")).to_contain_text("It is pausing")
     assert growing.sweep.pause_requested
     store.set_sweep_state(growing.id, SweepState.PAUSED)
-    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Resume", exact=True).click()
     expect(page.locator(".sweep-head .chip")).to_contain_text("queued")
     store.set_sweep_state(growing.id, SweepState.RUNNING)
     expect(page.locator(".sweep-head .chip")).to_contain_text("running")
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the sweep").click()
     expect(page.locator(".sweep-why")).to_contain_text("being cancelled")
     assert growing.sweep.cancel_requested

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import wandb
+from tests.integration.conftest import until
 from tests.integration.store.records import new_sweep, result, trial, write
 from tests.integration.tracking import mlflow_runs, wandb_server
 from tests.integration.tracking.told import drained, finished, told, warnings
@@ -257,7 +258,7 @@ class TestMlflow:
     ) -> None:
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         sweep = told(store, mlflow={"experiment": "x", "tracking_uri": "http://127.0.0.1:9"})
-        drained(RunTracker(store, tmp_path))
+        drained(RunTracker(store, tmp_path, pauses_s=()))
         (warning,) = warnings(store, sweep)
         assert warning.startswith("mlflow is off for this sweep: ")
 
@@ -382,10 +383,40 @@ def test_a_failure_is_told_once_and_ends_there(store: Store, tmp_path: Path, cal
     sinks: dict[str, Callable[[], RunSink]] = {"failing": make}
     sweep = told(store)
     for _ in range(2):
-        drained(RunTracker(store, tmp_path, lambda *_: sinks))
+        drained(RunTracker(store, tmp_path, lambda *_: sinks, pauses_s=()))
 
     (warning,) = warnings(store, sweep)
     assert warning.startswith("failing is off for this sweep: ")
+
+
+@pytest.mark.parametrize("call", ["begin", "open", "log", "finish", "end"])
+def test_a_system_that_is_away_for_a_while_misses_nothing(store: Store, tmp_path: Path, call: str) -> None:
+    """Its first two sinks fail; the third finds what the system has so far."""
+    sinks = [Noting(fails_in=call), Noting(fails_in=call), Noting()]
+    made: list[Noting] = []
+
+    def make() -> RunSink:
+        made.append(sinks[len(made)])
+        return made[-1]
+
+    sweep = told(store)
+    tracker = RunTracker(store, tmp_path, lambda *_: {"noting": make}, pauses_s=(0.01, 0.01))
+    until(lambda: not tracker.step() and made == sinks and made[-1].notes[-1] == "close", what="the end of the sweep")
+
+    trials = ["open 0", "0: 1, 2", "finish 0", "open 1", "1: 1", "finish 1"]
+    assert made[-1].notes == ["begin", *trials, "end 0", "close"]
+    assert warnings(store, sweep) == []
+
+
+def test_a_key_that_is_missing_is_not_waited_for(store: Store, tmp_path: Path) -> None:
+    def make() -> RunSink:
+        raise RuntimeError("no key")
+
+    sweep = told(store)
+    drained(RunTracker(store, tmp_path, lambda *_: {"keyed": make}, pauses_s=(60.0,)))
+    assert warnings(store, sweep) == [
+        "keyed is off for this sweep: no key. The sweep goes on; its results are in Toprung."
+    ]
 
 
 def test_a_store_that_is_away_is_no_failure_of_the_system(

@@ -77,8 +77,8 @@ class Labels:
     """Place in `levels`; -1: null."""
     levels: list[Any]
     """Only ever grows, so that older columns can share it."""
-    index: dict[tuple[type, Any], int]
-    """Of each level, its place: 1, 1.0 and True are different here."""
+    index: dict[Any, int]
+    """Of each level's `_key`, its place."""
 
     @property
     def size_bytes(self) -> int:
@@ -121,28 +121,35 @@ def _sort_key(value: Any) -> tuple[int, Any]:
     return (1, value) if isinstance(value, int | float) else (2, str(value))
 
 
-def _codes(values: Sequence[Any], levels: list[Any], index: dict[tuple[type, Any], int]) -> list[int]:
+def _codes(values: Sequence[Any], levels: list[Any], index: dict[Any, int]) -> list[int]:
     """The place of each value in `levels`, which grow by what is new."""
-    keys = [(type(value), value) for value in values]
-    for key in dict.fromkeys(keys):
+    # all of them texts, as reasons are, each another one: without a call for each
+    plain = set(map(type, values)) <= {str, type(None)}
+    keys = values if plain else list(map(_key, values))
+    for key, value in dict(zip(keys, values, strict=True)).items():
         if key not in index:
-            level = _short(key[1])
+            level = _short(value)
             index[key] = -1 if level is None else _place(level, levels, index)
     return [index[key] for key in keys]
 
 
-def _place(level: Any, levels: list[Any], index: dict[tuple[type, Any], int]) -> int:
-    key = (type(level), level)
+def _place(level: Any, levels: list[Any], index: dict[Any, int]) -> int:
+    key = _key(level)
     if key not in index:
         index[key] = len(levels)
         levels.append(level)
     return index[key]
 
 
+def _key(value: Any) -> Any:
+    """What tells a value from others: 1, 1.0 and True are equal to Python."""
+    return value if value is None or isinstance(value, str) else (type(value), value)
+
+
 def labels_of(values: Sequence[Any], levels: Sequence[Any] = ()) -> Labels:
     """A column of anything; `levels` come first, in this order."""
     known = list(levels)
-    index = {(type(level), level): place for place, level in enumerate(known)}
+    index = {_key(level): place for place, level in enumerate(known)}
     return Labels(np.array(_codes(values, known, index), np.int32), known, index)
 
 

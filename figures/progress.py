@@ -125,7 +125,7 @@ def choose_curves(view: View, most: int = MOST_CURVES, most_results: int = MOST_
         return CurveChoice(at, 1, None)
     state = view.columns.standing["state"]
     assert isinstance(state, Labels)
-    running = at[state.codes[at] == state.index[str, "running"]]
+    running = at[state.codes[at] == state.index["running"]]
     by_value = at[np.argsort(view.badness[at], kind="stable")]
     first = [*by_value[: most // 4], *running[: most // 4]]
     # in an order of which any beginning is an even sample

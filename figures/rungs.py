@@ -154,7 +154,7 @@ def _finished(view: View, levels: list[int]) -> list[dict[str, Any]]:
     state = view.columns.standing["state"]
     assert isinstance(state, Labels)
     top = view.spec.scheduler.max_t or 0
-    done = view.mask & (state.codes == state.index[str, "completed"]) & (view.columns.floats("step") >= top)
+    done = view.mask & (state.codes == state.index["completed"]) & (view.columns.floats("step") >= top)
     at, _ = view.chosen(done & np.isfinite(view.columns.floats("value")), 500)
     trials = view.columns.numbers[at]
     reasons = [reason or "trained to its end" for reason in view.columns.standing["reason"].pick(at)]

@@ -86,7 +86,7 @@ class View:
         value = self.columns.floats("value")
         state = self.columns.standing["state"]
         assert isinstance(state, Labels)
-        failed = state.codes == state.index[str, "failed"]
+        failed = state.codes == state.index["failed"]
         return np.where(failed, np.nan, value if self.goal == "minimize" else -value)
 
     def is_log(self, axis: str, default: bool = False) -> bool:

@@ -193,6 +193,8 @@ class Resources(Model):
 
     def at(self, step: int) -> Resources:
         """What a trial has at a step of the ladder, from 1; 0: before the first."""
+        if not self.ladder:  # asked for with each result
+            return self
         changes = self.ladder[step - 1].model_dump(exclude_none=True) if step else {}
         return self.model_copy(update={**changes, "ladder": ()})
 

@@ -128,7 +128,7 @@ class Interventions:
         identity = trial.config[IDENTITY]
         number = identity["number"]
         why = self._killed.pop(number, failure)
-        if isinstance(why, Failure) and not why.kind.lost:  # Ray looks after nodes that are gone
+        if isinstance(why, Failure):
             self._suspect(number, why)
         if isinstance(why, str):
             self._ledger.lost_attempt(number, why)
@@ -151,7 +151,7 @@ class Interventions:
 
     def _suspect(self, number: int, failure: Failure) -> None:
         """Sets the node aside where it may be at fault."""
-        found = self.health.failed(number, self._ledger[number].step)
+        found = self.health.failed(number, self._ledger[number].step, failure.kind)
         if found is None:
             return
         node, trials = found

@@ -348,6 +348,20 @@ def head(manifest: Manifest) -> Iterator[Finding]:
         )
 
 
+def memory(manifest: Manifest) -> Iterator[Finding]:
+    """Of machines that are not there yet Ray knows what the file says, and of EC2's types how much memory they have."""
+    if manifest.provider == "aws":
+        return
+    for name, node_type in manifest.node_types.items():
+        if name != manifest.head_type and "memory" not in (node_type.get("resources") or {}):
+            yield warning(
+                "no_memory",
+                pointer(("available_node_types", name, "resources")),
+                "no such machine is started for a trial that asks for memory (resources.memory_gb)",
+                "state it in bytes, about 70 % of what the machine has, e.g. memory: 24000000000 of 32 GiB",
+            )
+
+
 def _is_loopback(host: str) -> bool:
     host = host.strip("'\"")
     try:
@@ -365,5 +379,6 @@ RULES: tuple[Callable[[Manifest], Iterator[Finding]], ...] = (
     storage,
     spot,
     head,
+    memory,
     secrets,
 )

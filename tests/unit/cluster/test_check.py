@@ -159,6 +159,7 @@ def test_files_that_are_not_for_ray_up(file: str, remedy: str) -> None:
         (Resources(gpu=0.5), 3, {"gpu1-spot": 2}, 0),
         (Resources(gpu=4, accelerator_type="A10G"), 3, {"gpu4-spot": 3}, 0),
         (Resources(gpu=4), 8, {"gpu4-spot": 4, "gpu4-on-demand": 2}, 2),
+        (Resources(gpu=1, memory_gb=20), 2, {"gpu1-spot": 2}, 0),
         (Resources(gpu=16), 1, {}, 1),
         (Resources(gpu=1, accelerator_type="H100"), 2, {}, 2),
     ],
@@ -190,6 +191,10 @@ def test_machines_that_are_there_are_not_provisioned() -> None:
 GCP = FILE.with_name("cluster") / "gcp.yaml"
 
 
+def without_memory(config: Config) -> None:
+    gpu1(config)["resources"].pop("memory")
+
+
 def spot_of_gcp(config: Config) -> Config:
     node_config: Config = config["available_node_types"]["gpu1-spot"]["node_config"]
     return node_config
@@ -201,6 +206,7 @@ def spot_of_gcp(config: Config) -> Config:
         (lambda c: None, set()),
         (lambda c: spot_of_gcp(c).pop("scheduling"), {("error", "market_type")}),
         (lambda c: c["provider"].pop("cache_stopped_nodes"), {("error", "spot_cannot_stop")}),
+        (without_memory, {("warning", "no_memory")}),
         (lambda c: spot_of_gcp(c).pop("networkInterfaces"), {("warning", "open_port")}),
         (lambda c: spot_of_gcp(c).update(networkInterfaces=[{"accessConfigs": [{}]}]), {("warning", "open_port")}),
     ],
@@ -215,6 +221,6 @@ def test_rules_of_google_cloud(
 
 
 def test_a_demand_on_google_cloud(tmp_path: Path) -> None:
-    found = plan(filled_in(GCP, tmp_path), Resources(cpu=4, gpu=1), 2)
+    found = plan(filled_in(GCP, tmp_path), Resources(cpu=4, gpu=1, memory_gb=20), 2)
 
     assert [(m.count, m.node_type, m.instance_type) for m in found.machines] == [(2, "gpu1-spot", "g2-standard-8")]

@@ -67,11 +67,18 @@ class Runner:
         orders: what to run, as it is wanted now.
         storage_path: where checkpoints go; reachable from every node.
         service: where results go.
-        wait_for_resources: whether a trial that no present node can hold is waited for, as with an autoscaler.
+        wait_for_resources: whether the sweep waits where no present node can hold a trial.
+        grows: whether nodes come as they are needed: a step of the ladder that no present one can hold is waited for.
     """
 
     def __init__(
-        self, sweep_id: str, orders: Orders, storage_path: str, service: Service, wait_for_resources: bool
+        self,
+        sweep_id: str,
+        orders: Orders,
+        storage_path: str,
+        service: Service,
+        wait_for_resources: bool,
+        grows: bool,
     ) -> None:
         self._ledger = Ledger(sweep_id, orders.spec)
         self._ledger.agenda.direct(orders)
@@ -81,6 +88,7 @@ class Runner:
         self._removals = Removals(self._checkpoints, sweep_id)
         self._service = service
         self._wait = wait_for_resources
+        self._grows = grows
         self._outcome: tuple[SweepState, str | None] | None = None
         self._ended = threading.Event()
         threading.Thread(target=self._run, name="sweep", daemon=True).start()
@@ -146,7 +154,7 @@ class Runner:
         bring_back(past, search, rule)
         self._ledger.take_up(past.trials, past.elapsed_s)
         comeback = Comeback(past, self._ledger, self._checkpoints)
-        ladder = Ladder(self._ledger, functools.partial(_lacking, self._wait))
+        ladder = Ladder(self._ledger, functools.partial(_lacking, self._grows))
         searcher = SweepSearcher(self._ledger, search, rule, comeback, ladder)
         scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target), comeback)
         recorder = Recorder(self._ledger, search, scheduler, self._checkpoints)
@@ -237,7 +245,7 @@ def _folder(trial: TuneTrial) -> str:
 
 
 def _lacking(wait: bool, resources: Resources) -> str | None:
-    """What no node of the cluster has of this, in words; None where one has it all, or where nodes come as needed."""
+    """What no node of the cluster has of this, in words; None where one has it all, or is waited for."""
     return None if wait or slots(resources) else missing(resources)
 
 

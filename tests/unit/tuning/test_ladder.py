@@ -133,6 +133,11 @@ class TestATrial:
         (warning,) = taken[0].warnings
         assert "step 1 of resources.ladder (gpu 4)" in warning
 
+    def test_is_tried_again_as_ever_where_no_node_has_any_step(self) -> None:
+        sweep = Sweep({"gpu": 1, "memory_gb": 1, "ladder": [{"gpu": 4, "memory_gb": 2}]}, lacks=4)
+        assert sweep.falls(0, HOST_IS_FULL)
+        assert (sweep.step(0), sweep.ledger[0].num_failures) == (0, 1)
+
 
 def test_each_step_is_charged_for_what_it_has() -> None:
     sweep = Sweep({"gpu": 0.5, "ladder": [{"gpu": 1, "accelerator_type": "H100"}]})
@@ -168,6 +173,12 @@ class TestNewTrialsWait:
         sweep.clock.now += PATIENCE_S
         assert not sweep.ladder.holds_back()
         assert sweep.ladder.stranded == {0}
+        assert not sweep.ladder.holds_back()
+        taken = sweep.ledger.take()
+        assert taken is not None
+        assert [warning[:66] for warning in taken[0].warnings] == [
+            "trial 0 waits for a place at step 1 of resources.ladder (gpu 1): i"
+        ]
         sweep.run(1)
         assert not sweep.ladder.holds_back(), "it is waited for once"
         sweep.run(0)

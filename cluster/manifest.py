@@ -55,6 +55,11 @@ class Manifest:
         return self.config.get("head_node_type")
 
     @property
+    def workers(self) -> list[str]:
+        """The addresses of the machines beside the head, where the file lists them (`provider: local`)."""
+        return self.config.get("provider", {}).get("worker_ips") or []
+
+    @property
     def docker(self) -> Config:
         found: Config = self.config.get("docker") or {}
         return found

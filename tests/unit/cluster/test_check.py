@@ -191,6 +191,38 @@ def test_machines_that_are_there_are_not_provisioned() -> None:
         plan({"provider": {"type": "local"}}, Resources(), 1)
 
 
+ON_PREM = FILE.with_name("cluster") / "on-prem.yaml"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("ln -sfn /mnt/shared ~/.toprung/runs", set()),
+        ("sudo mount nfs:/runs ~/.toprung/runs", set()),
+        ("echo 'storage: s3://checkpoints/runs' >> ~/.toprung/config.yaml", set()),
+        ("echo 'storage: /mnt/shared/runs' >> ~/.toprung/config.yaml", set()),
+        ("mkdir -p ~/.toprung/runs", {("warning", "storage")}),
+    ],
+)
+def test_machines_that_are_there_share_a_folder(
+    tmp_path: Path, found: Found, command: str, expected: set[tuple[str, str]]
+) -> None:
+    filled = filled_in(ON_PREM, tmp_path)
+    assert found(filled) == set()
+    *others, linked = filled["setup_commands"]
+    assert "ln -sfn" in linked
+
+    assert found(filled | {"setup_commands": [*others, command]}) == expected
+
+
+def test_one_machine_alone_needs_none(tmp_path: Path, found: Found) -> None:
+    filled = filled_in(ON_PREM, tmp_path)
+    filled["setup_commands"].pop()
+    filled["provider"]["worker_ips"] = []
+
+    assert found(filled) == set()
+
+
 GCP = FILE.with_name("cluster") / "gcp.yaml"
 
 

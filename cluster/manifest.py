@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 Config = dict[str, Any]
 
+PRICE_LABEL = "toprung/usd-per-hour"
+"""Label of a node type: what one such machine costs. Prices belong beside the machine; Ray has no field for them."""
+
 _COMMANDS = (
     "initialization_commands",
     "setup_commands",

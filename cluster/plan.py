@@ -16,14 +16,11 @@ from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingReque
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 from ray.core.generated.common_pb2 import LabelSelectorOperator
 
-from toprung.cluster.manifest import Manifest
+from toprung.cluster.manifest import PRICE_LABEL, Manifest
 from toprung.errors import InvalidInput
 from toprung.tuning.run.resources import bundle
 from toprung.tuning.spec import Resources
 from toprung.tuning.spec.labels import read
-
-PRICE_LABEL = "toprung/usd-per-hour"
-"""Label of a node type: what one such machine costs. Prices belong beside the machine; Ray has no field for them."""
 
 _OPERATORS = {
     True: LabelSelectorOperator.LABEL_OPERATOR_IN,

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from toprung.cluster.check import check
-from toprung.cluster.plan import PRICE_LABEL, plan
+from toprung.cluster.manifest import PRICE_LABEL
+from toprung.cluster.plan import plan
 from toprung.errors import InvalidInput
 from toprung.tuning.spec import Resources
 
@@ -126,6 +127,58 @@ def test_a_secret_named_is_none(config: Config, found: Found) -> None:
     head_command('WANDB_API_KEY="$WANDB_API_KEY" true')(config)
 
     assert found(config) == set()
+
+
+TYPE = "/available_node_types/gpu1-spot"
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        (
+            lambda c: gpu1(c)["node_config"].update(InstanceMarketOptions="spot"),
+            f"{TYPE}/node_config/InstanceMarketOptions",
+            '"spot" is no mapping',
+        ),
+        (
+            lambda c: gpu1(c)["node_config"].update(scheduling=["SPOT"]),
+            f"{TYPE}/node_config/scheduling",
+            '["SPOT"] is no mapping',
+        ),
+        (
+            lambda c: gpu1(c)["node_config"].update(networkInterfaces=[None]),
+            f"{TYPE}/node_config/networkInterfaces/0",
+            "null is no mapping",
+        ),
+        (lambda c: c["file_mounts"].update({"/a": None}), "/file_mounts/~1a", "null is no path"),
+        (lambda c: c["docker"]["run_options"].append(5), "/docker/run_options/6", "5 is no option"),
+        (
+            lambda c: gpu1(c)["labels"].update({PRICE_LABEL: "about-1.21"}),
+            f"{TYPE}/labels/toprung~1usd-per-hour",
+            '"about-1.21" is no price',
+        ),
+    ],
+)
+def test_what_has_no_such_form_is_said_with_its_place_and_a_remedy(
+    config: Config, tmp_path: Path, change: Callable[[Config], object], place: str, message: str
+) -> None:
+    change(config)
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    (finding,) = check(path)
+
+    assert (finding.severity, finding.place, finding.message) == ("error", place, message)
+    assert finding.remedy
+
+
+def test_a_file_in_another_encoding_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_bytes("cluster_name: größe".encode("latin-1"))
+
+    (finding,) = check(path)
+
+    assert (finding.message, finding.remedy) == ("byte 17 is 0xf6, which is not UTF-8", "save the file as UTF-8")
 
 
 def test_all_at_once_errors_first(config: Config, tmp_path: Path) -> None:

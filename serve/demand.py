@@ -28,7 +28,7 @@ from toprung.serve.allotment import claim, limits
 from toprung.serve.settings import Settings
 from toprung.serve.shares import shares
 from toprung.tuning.records import Sweep
-from toprung.tuning.run.nodes import Node, alive, out_of_use, usable
+from toprung.tuning.run.nodes import Cluster, Node, usable
 from toprung.tuning.run.resources import bundle, offers, selector, slots_on, wants
 from toprung.tuning.spec import Resources
 
@@ -65,8 +65,8 @@ class Demand:
         """Whether nodes come as they are needed, and go when they are not."""
         return _growth() is not None
 
-    def update(self, sweeps: Sequence[Sweep]) -> None:
-        """Takes note of the sweeps that run, or are about to."""
+    def update(self, sweeps: Sequence[Sweep], cluster: Cluster) -> None:
+        """Takes note of the sweeps that run, or are about to, and of the nodes."""
         if time.monotonic() - self._looked_at < _LOOK_S:
             return
         self._looked_at = time.monotonic()
@@ -75,12 +75,13 @@ class Demand:
             if growth is None:
                 self.withdraw()
             else:
-                self._keep_up([s for s in sweeps if not s.pause_requested and not s.cancel_requested], growth)
+                going_on = [sweep for sweep in sweeps if not sweep.pause_requested and not sweep.cancel_requested]
+                self._keep_up(going_on, cluster, growth)
         except Exception as error:  # the GCS is away, or no answer in time: sweeps go on without more machines
             logger.warning("the autoscaler could not be asked: %s: %s", type(error).__name__, error)
 
-    def _keep_up(self, sweeps: Sequence[Sweep], growth: Growth) -> None:
-        basis = wanted(sweeps, alive(), out_of_use(), growth, self._settings)
+    def _keep_up(self, sweeps: Sequence[Sweep], cluster: Cluster, growth: Growth) -> None:
+        basis = wanted(sweeps, cluster.there, cluster.out, growth, self._settings)
         asked = self._asked
         if asked is None or asked.basis != basis:
             self._ask(basis, basis)

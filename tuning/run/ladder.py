@@ -89,7 +89,7 @@ class Ladder:
         if higher is not None:
             self._ledger.climbed(number, failure, higher, in_words(resources, higher))
             return True
-        if next_step(resources, 0, kind, self._can_be_had) is not None:  # it has come to the end
+        if next_step(resources, 0, kind, lambda other: other <= step) is not None:  # it has come to the end
             return False
         if kind is FailureKind.GPU_OOM:
             # once it may be what the last trial has not given back yet (ray#23971), twice it is its own

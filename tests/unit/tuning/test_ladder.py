@@ -40,7 +40,8 @@ class Sweep:
             }
         )
         self.ledger = Ledger("swp_1", spec, self.clock)
-        self.ladder = Ladder(self.ledger, lambda wanted: "no" if wanted.gpu >= lacks else None, self.clock)
+        self.lacks = lacks
+        self.ladder = Ladder(self.ledger, lambda wanted: "no" if wanted.gpu >= self.lacks else None, self.clock)
 
     def run(self, *numbers: int) -> None:
         for number in numbers:
@@ -137,6 +138,12 @@ class TestATrial:
         sweep = Sweep({"gpu": 1, "memory_gb": 1, "ladder": [{"gpu": 4, "memory_gb": 2}]}, lacks=4)
         assert sweep.falls(0, HOST_IS_FULL)
         assert (sweep.step(0), sweep.ledger[0].num_failures) == (0, 1)
+
+    def test_fails_at_the_end_also_where_its_node_has_gone(self) -> None:
+        sweep = Sweep({"gpu": 1, "ladder": [{"gpu": 2}]}, lacks=4)
+        assert sweep.falls(0, GPU_IS_FULL)
+        sweep.lacks = 2
+        assert not sweep.falls(0, GPU_IS_FULL)
 
 
 def test_each_step_is_charged_for_what_it_has() -> None:

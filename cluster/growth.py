@@ -7,7 +7,9 @@ none, and Kubernetes is asked.
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +26,14 @@ from toprung.tuning.run.nodes import Node
 from toprung.tuning.run.resources import offers, slots_on, wants
 from toprung.tuning.spec import Resources
 
+logger = logging.getLogger(__name__)
+
 NODE_GROUP = "ray.io/node-group"
 """Ray's label of nodes that the autoscaler has started: their type."""
 _MAX_WORKERS = 2
 """Ray's default."""
+_MAX_AGE_S = 30.0
+"""The file may be another after the next `ray up`; to find it all processes are looked at."""
 _MONITOR = "--autoscaling-config="
 _GCS = "--gcs-address="
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -96,21 +102,45 @@ def growth_of(config: Mapping[str, Any]) -> Growth | None:
     return Growth(types, most) if types else None
 
 
-def growth(gcs_address: str) -> Growth | None:
+@dataclass(frozen=True)
+class _Known:
+    growth: Growth | None
+    at: float
+
+
+_known: dict[str, _Known] = {}
+"""By the address of the GCS."""
+
+
+def growth(gcs_address: str, max_age_s: float = _MAX_AGE_S) -> Growth | None:
     """How far the cluster whose head this machine is can grow; None where it has no autoscaler.
 
     Args:
         gcs_address: of the cluster: there may be others on this machine.
+        max_age_s: so long what was read holds; where it can't be read just now, till it can.
 
     Raises:
-        Unavailable: that can't be read just now.
+        Unavailable: that can't be read, and never could.
     """
-    try:
-        file = _config_file(gcs_address)
-        config = _of_kuberay() if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
-        return None if config is None else growth_of(config)
-    except Exception as error:  # a file that is being written anew, Kubernetes' API away, a version that is not known
-        raise Unavailable(f"What the cluster can become can't be read: {type(error).__name__}: {error}") from error
+    known = _known.get(gcs_address)
+    if known is None or time.monotonic() - known.at > max_age_s:
+        try:
+            found = _read(gcs_address)
+        # a file that is being written anew, Kubernetes' API away, a version that is not known
+        except Exception as error:
+            text = f"What the cluster can become can't be read: {type(error).__name__}: {error}"
+            if known is None:
+                raise Unavailable(text) from error
+            logger.warning("%s", text)
+            found = known.growth
+        known = _known[gcs_address] = _Known(found, time.monotonic())
+    return known.growth
+
+
+def _read(gcs_address: str) -> Growth | None:
+    file = _config_file(gcs_address)
+    config = _of_kuberay() if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
+    return None if config is None else growth_of(config)
 
 
 def _config_file(gcs_address: str) -> Path | None:

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 Config = dict[str, Any]
 
+PRICE_LABEL = "toprung/usd-per-hour"
+"""Label of a node type: what one such machine costs. Prices belong beside the machine; Ray has no field for them."""
+
 _COMMANDS = (
     "initialization_commands",
     "setup_commands",
@@ -53,6 +56,11 @@ class Manifest:
     @property
     def head_type(self) -> str | None:
         return self.config.get("head_node_type")
+
+    @property
+    def workers(self) -> list[str]:
+        """The addresses of the machines beside the head, where the file lists them (`provider: local`)."""
+        return self.config.get("provider", {}).get("worker_ips") or []
 
     @property
     def docker(self) -> Config:

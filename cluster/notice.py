@@ -31,6 +31,8 @@ _EVERY_S = 5.0
 _GCP_NOTICE_S = 30.0
 _TOKEN_S = 6 * 3600
 _TIMEOUT_S = 2.0
+_PATIENCE_S = 60.0
+"""So long a machine that has just been started may not reach its metadata service yet."""
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,21 @@ class Gcp:
         return self._http.get(f"{self._base}/computeMetadata/v1/{path}", headers={"Metadata-Flavor": "Google"})
 
 
-def watch(drain: Callable[[Notice], int] | None = None, every_s: float = _EVERY_S) -> Notice:
+def watch(
+    drain: Callable[[Notice], int] | None = None, every_s: float = _EVERY_S, patience_s: float = _PATIENCE_S
+) -> Notice:
     """Returns once the notice has come and this machine's nodes are being drained.
 
     Args:
         drain: has the machine drained, and says how many nodes there are; an argument for tests without a cluster.
         every_s: between two questions.
+        patience_s: how long none may be answered at first.
 
     Raises:
         Unavailable: this is no machine of AWS or GCP.
     """
     with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as http:
-        service = _service(http)
+        service = _service(http, every_s, patience_s)
         while True:
             try:
                 notice = service.notice()
@@ -130,13 +135,18 @@ def watch(drain: Callable[[Notice], int] | None = None, every_s: float = _EVERY_
             time.sleep(every_s)
 
 
-def _service(http: httpx.Client) -> Metadata:
-    for service in (Aws(http), Gcp(http)):
-        try:
-            if service.is_there():
-                return service
-        except httpx.HTTPError:
-            continue
+def _service(http: httpx.Client, every_s: float, patience_s: float) -> Metadata:
+    ends_at = time.monotonic() + patience_s
+    while True:
+        for service in (Aws(http), Gcp(http)):
+            try:
+                if service.is_there():
+                    return service
+            except httpx.HTTPError:
+                continue
+        if time.monotonic() >= ends_at:
+            break
+        time.sleep(every_s)
     raise Unavailable(
         "No metadata service answers: this is no machine of AWS or GCP, or a container that does not reach it (on AWS "
         "give the instance HttpPutResponseHopLimit 2)."

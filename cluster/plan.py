@@ -14,14 +14,19 @@ from ray.autoscaler._private.util import prepare_config
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
+from ray.core.generated.common_pb2 import LabelSelectorOperator
 
-from toprung.cluster.manifest import Manifest
+from toprung.cluster.manifest import PRICE_LABEL, Manifest
 from toprung.errors import InvalidInput
 from toprung.tuning.run.resources import bundle
 from toprung.tuning.spec import Resources
+from toprung.tuning.spec.labels import read
 
-PRICE_LABEL = "toprung/usd-per-hour"
-"""Label of a node type: what one such machine costs. Prices belong beside the machine; Ray has no field for them."""
+_OPERATORS = {
+    True: LabelSelectorOperator.LABEL_OPERATOR_IN,
+    False: LabelSelectorOperator.LABEL_OPERATOR_NOT_IN,
+}
+"""By whether a label's values are wanted."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def plan(config: dict[str, Any], resources: Resources, trials: int) -> Plan:
     merged = prepare_config(copy.deepcopy(config))
     merged["auth"] = {}  # Ray would read the key to see whether it has changed
     prepared = AutoscalingConfig(merged, skip_content_hash=True)
-    demand = [ResourceRequestUtil.make(bundle(resources))] * trials * resources.places
+    demand = [_request(resources)] * trials * resources.places
     request = SchedulingRequest(
         disable_launch_config_check=True,
         node_type_configs=prepared.get_node_type_configs(),
@@ -82,6 +87,16 @@ def plan(config: dict[str, Any], resources: Resources, trials: int) -> Plan:
         head=_machines(manifest, str(manifest.head_type), 1),
         waiting=math.ceil(len(reply.infeasible_resource_requests) / resources.places),
     )
+
+
+def _request(resources: Resources) -> Any:
+    """As Ray's protocol has what a trial asks for, or each of its workers."""
+    labels = [
+        (name, _OPERATORS[are_wanted], values)
+        for name, wanted in resources.labels.items()
+        for are_wanted, values in [read(wanted)]
+    ]
+    return ResourceRequestUtil.make(bundle(resources), label_selectors=[labels] if labels else None)
 
 
 def _machines(manifest: Manifest, name: str, count: int) -> Machines:

@@ -30,6 +30,8 @@ _TOPRUNG = re.compile(r"""\btoprung(?:\[[\w,]+\])?(?:==(?P<version>[\w.]+))?(?=[
 _PIP_INSTALL = re.compile(r"\b(?:pip3?|uv pip)\s+install\b")
 _SUPERVISED = re.compile(r"\btoprung up\b.*\s--\s+\S*ray start\b")
 _STORAGE = re.compile(r"\bstorage:\s*[\"']?(s3|gs)://")
+_SHARED = re.compile(r"\b(?:ln|mount)\b.*/runs\b|[\"']storage:\s*/")
+"""A folder that is shared, one hopes, takes the place of the one for checkpoints, or is named instead."""
 _OPTION = r"{}[=\s]+(\S+)"
 _SECRET = re.compile(
     r"\b(?P<name>WANDB_API_KEY|AWS_SECRET_ACCESS_KEY|RAY_AUTH_TOKEN|HF_TOKEN|TOPRUNG_TOKEN|\w*PASSWORD)=(?!\$|['\"]?\$)\S+"
@@ -278,6 +280,15 @@ def storage(manifest: Manifest) -> Iterator[Finding]:
                 f"head_setup_commands: echo 'storage: s3://BUCKET/runs' >> {home}/config.yaml, or mount a file system "
                 f"that all machines share, -v /mnt/shared/runs:{home}/runs",
             )
+    shared = any(_SHARED.search(text.value) for text in manifest.commands())
+    if manifest.workers and not manifest.docker and not set_there and not shared:
+        yield warning(
+            "storage",
+            "/setup_commands",
+            "checkpoints go to ~/.toprung/runs on each machine's own disk: no other finds them, unless all share it",
+            "mkdir -p ~/.toprung && ln -sfn /mnt/shared/runs ~/.toprung/runs, or head_setup_commands: "
+            "echo 'storage: s3://BUCKET/runs' >> ~/.toprung/config.yaml",
+        )
 
 
 def _mounted(manifest: Manifest, folder: str, head: bool = True) -> bool:
@@ -348,6 +359,20 @@ def head(manifest: Manifest) -> Iterator[Finding]:
         )
 
 
+def memory(manifest: Manifest) -> Iterator[Finding]:
+    """Of machines that are not there yet Ray knows what the file says, and of EC2's types how much memory they have."""
+    if manifest.provider == "aws":
+        return
+    for name, node_type in manifest.node_types.items():
+        if name != manifest.head_type and "memory" not in (node_type.get("resources") or {}):
+            yield warning(
+                "no_memory",
+                pointer(("available_node_types", name, "resources")),
+                "no such machine is started for a trial that asks for memory (resources.memory_gb)",
+                "state it in bytes, about 70 % of what the machine has, e.g. memory: 24000000000 of 32 GiB",
+            )
+
+
 def _is_loopback(host: str) -> bool:
     host = host.strip("'\"")
     try:
@@ -365,5 +390,6 @@ RULES: tuple[Callable[[Manifest], Iterator[Finding]], ...] = (
     storage,
     spot,
     head,
+    memory,
     secrets,
 )

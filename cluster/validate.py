@@ -20,11 +20,56 @@ from jsonschema import Draft7Validator, ValidationError  # type: ignore[import-u
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from toprung.cluster.finding import Finding, error, pointer
-from toprung.cluster.manifest import strings
+from toprung.cluster.manifest import PRICE_LABEL, strings
 
 _SCHEMA = Path(ray.autoscaler.__file__).with_name("ray-schema.json")
 _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
 
+_MAPPING = {"type": "object", "title": "mapping"}
+_OPTIONS = {
+    "items": {"type": "string", "title": "option", "description": "write it as text, in quotes: it is handed to docker"}
+}
+_OF_NODE_TYPES = {
+    "labels": {
+        "properties": {
+            PRICE_LABEL: {
+                "pattern": r"^\d+(\.\d+)?$",
+                "title": "price",
+                "description": 'US dollars an hour of one machine, as a number in quotes: "1.21"',
+            }
+        }
+    },
+    "node_config": {
+        "properties": {
+            "InstanceMarketOptions": {**_MAPPING, "description": "InstanceMarketOptions: {MarketType: spot}"},
+            "scheduling": {**_MAPPING, "description": "scheduling: {provisioningModel: SPOT}"},
+            "networkInterfaces": {
+                "type": "array",
+                "title": "list",
+                "items": {**_MAPPING, "description": "networkInterfaces: [{subnetwork: projects/…/subnetworks/…}]"},
+                "description": "networkInterfaces: [{subnetwork: projects/…/subnetworks/…}]",
+            },
+        }
+    },
+}
+_MORE = Draft7Validator(
+    {
+        "properties": {
+            "file_mounts": {
+                "additionalProperties": {
+                    "type": "string",
+                    "title": "path",
+                    "description": "the path on this machine of what is copied there, e.g. ~/data",
+                }
+            },
+            "docker": {
+                "properties": dict.fromkeys(("run_options", "head_run_options", "worker_run_options"), _OPTIONS)
+            },
+            "available_node_types": {"additionalProperties": {"properties": _OF_NODE_TYPES}},
+        }
+    }
+)
+"""What Ray's schema leaves open, and Toprung's rules and plans read: what should stand there, and how it is written."""
 
 _NOT_OF_RAY_UP = (
     ("apiVersion", "this is a manifest of Kubernetes", "kubectl apply --dry-run=server -f FILE"),
@@ -47,6 +92,9 @@ def read(path: Path) -> tuple[Any, list[Finding]]:
         mark = getattr(failure, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         return None, [error("yaml", place, getattr(failure, "problem", None) or "not YAML", "correct the YAML there")]
+    except UnicodeDecodeError as failure:
+        found = f"byte {failure.start + 1} is {failure.object[failure.start]:#04x}, which is not UTF-8"
+        return None, [error("yaml", "", found, "save the file as UTF-8")]
 
 
 def validate(config: Any) -> list[Finding]:
@@ -73,6 +121,9 @@ def _schema_problems(config: Any) -> Iterator[Finding]:
             yield from _unknown_fields(wrong)
         else:
             yield error("schema", pointer(wrong.absolute_path), wrong.message, f"see {_REFERENCE}")
+    for wrong in _MORE.iter_errors(config):
+        message = f"{json.dumps(wrong.instance)} is no {wrong.schema['title']}"
+        yield error("schema", pointer(wrong.absolute_path), message, wrong.schema["description"])
 
 
 def _unknown_fields(wrong: ValidationError) -> Iterator[Finding]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from toprung.serve.settings import Settings
 from toprung.serve.shares import Claim, Limit, shares
 from toprung.tuning.records import Sweep, TrialState
-from toprung.tuning.run.nodes import Node, usable
+from toprung.tuning.run.nodes import Node
 from toprung.tuning.run.resources import offers, slots_on, wants
 
-_NODES_TTL_S = 1.0
 _ENDLESS = 2**31
 
 
@@ -29,15 +27,15 @@ class Allotment:
         self._shares: dict[str, int] = {}
         self._hungry: list[Sweep] = []
         self._basis: tuple[list[Claim], list[dict[str, float]], set[str]] | None = None
-        self._nodes: list[Node] = []
-        self._looked_at = float("-inf")
 
-    def update(self, sweeps: Sequence[Sweep]) -> None:
-        """Takes note of the sweeps that run, or are about to, in the order in which they are served."""
-        if sweeps and time.monotonic() - self._looked_at > _NODES_TTL_S:
-            self._looked_at = time.monotonic()
-            self._nodes = usable()
-        nodes = offers(self._nodes, (sweep.spec.resources for sweep in sweeps))
+    def update(self, sweeps: Sequence[Sweep], usable: Sequence[Node]) -> None:
+        """Takes note of how things are.
+
+        Args:
+            sweeps: that run, or are about to, in the order in which they are served.
+            usable: the nodes that take new trials.
+        """
+        nodes = offers(usable, (sweep.spec.resources for sweep in sweeps))
         claims = [claim(sweep, nodes) for sweep in sweeps]
         starting = {sweep.id for sweep in sweeps if not _num_live(sweep)}
         if (claims, nodes, starting) != self._basis:

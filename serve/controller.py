@@ -31,7 +31,7 @@ from toprung.tuning.orders import Orders
 from toprung.tuning.past import Past
 from toprung.tuning.prior import PriorSweep
 from toprung.tuning.records import Batch, Failure, FailureKind, Sweep, SweepState
-from toprung.tuning.run.nodes import HEAD
+from toprung.tuning.run.nodes import HEAD, Cluster, Lookout
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class Controller:
         self._watched: dict[str, _Watched] = {}
         self._deaths: dict[str, _Deaths] = {}
         self._settings = Settings.read(self._home.settings_file)
+        self._lookout = Lookout()
         self._allotment = Allotment(self._settings)
         self._demand = Demand(self._settings)
         self._runners = Runners(self._home, self._demand, wait_for_resources=wait_for_resources)
@@ -151,8 +152,9 @@ class Controller:
         running = [sweep for sweep in sweeps if sweep.state is SweepState.RUNNING]
         starting, _ = next_up(sweeps, self._settings)
         active = [sweep for sweep in sweeps if sweep in running or sweep in starting]
-        self._allotment.update(active)
-        self._demand.update(active)
+        cluster = self._lookout.now() if active else Cluster()
+        self._allotment.update(active, cluster.usable)
+        self._demand.update(active, cluster)
         for sweep in running:
             self._watch(sweep)
         for sweep in starting:

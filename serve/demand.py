@@ -10,7 +10,6 @@ ignored whole by Ray's autoscaler: it is held to what the file allows that the c
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Sequence, Set
@@ -29,15 +28,13 @@ from toprung.serve.allotment import claim, limits
 from toprung.serve.settings import Settings
 from toprung.serve.shares import shares
 from toprung.tuning.records import Sweep
-from toprung.tuning.run.nodes import Node, alive, out_of_use, usable
+from toprung.tuning.run.nodes import Cluster, Node, usable
 from toprung.tuning.run.resources import bundle, offers, selector, slots_on, wants
 from toprung.tuning.spec import Resources
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
-_GROWTH_TTL_S = 30.0
-"""The file may be another after the next `ray up`."""
 _REPEAT_S = 15.0
 """Ray's GCS forgets the request when it is started anew. The autoscaler says what it can't place within 5 s."""
 
@@ -60,38 +57,31 @@ class Demand:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._growth: Growth | None = None
-        self._growth_at = float("-inf")
         self._looked_at = float("-inf")
         self._asked: _Asked | None = None
 
     @property
     def grows(self) -> bool:
         """Whether nodes come as they are needed, and go when they are not."""
-        if time.monotonic() - self._growth_at > _GROWTH_TTL_S:
-            self._growth_at = time.monotonic()
-            try:
-                self._growth = growth(ray.get_runtime_context().gcs_address)
-            except Unavailable as error:  # what was known still holds, as a rule
-                logger.warning("%s", error.detail)
-        return self._growth is not None
+        return _growth() is not None
 
-    def update(self, sweeps: Sequence[Sweep]) -> None:
-        """Takes note of the sweeps that run, or are about to."""
+    def update(self, sweeps: Sequence[Sweep], cluster: Cluster) -> None:
+        """Takes note of the sweeps that run, or are about to, and of the nodes."""
         if time.monotonic() - self._looked_at < _LOOK_S:
             return
         self._looked_at = time.monotonic()
         try:
-            if self.grows:
-                self._keep_up([sweep for sweep in sweeps if not sweep.pause_requested and not sweep.cancel_requested])
-            else:
+            growth = _growth()
+            if growth is None:
                 self.withdraw()
+            else:
+                going_on = [sweep for sweep in sweeps if not sweep.pause_requested and not sweep.cancel_requested]
+                self._keep_up(going_on, cluster, growth)
         except Exception as error:  # the GCS is away, or no answer in time: sweeps go on without more machines
             logger.warning("the autoscaler could not be asked: %s: %s", type(error).__name__, error)
 
-    def _keep_up(self, sweeps: Sequence[Sweep]) -> None:
-        assert self._growth is not None
-        basis = wanted(sweeps, alive(), out_of_use(), self._growth, self._settings)
+    def _keep_up(self, sweeps: Sequence[Sweep], cluster: Cluster, growth: Growth) -> None:
+        basis = wanted(sweeps, cluster.there, cluster.out, growth, self._settings)
         asked = self._asked
         if asked is None or asked.basis != basis:
             self._ask(basis, basis)
@@ -114,12 +104,19 @@ class Demand:
         self._asked = _Asked(request, basis, time.monotonic())
 
 
+def _growth() -> Growth | None:
+    """How far this cluster can grow; None: not at all, as far as is known."""
+    try:
+        return growth(ray.get_runtime_context().gcs_address)
+    except Unavailable as error:
+        logger.warning("%s", error.detail)
+        return None
+
+
 def slots(resources: Resources) -> int:
     """How many trials fit at once on the cluster's nodes and those that may be added."""
     nodes = usable()
-    found = None
-    with contextlib.suppress(Unavailable):
-        found = growth(ray.get_runtime_context().gcs_address)
+    found = _growth()
     coming = found.to_come(nodes, [(resources, 2**31)]) if found else []
     return slots_on(offers([*nodes, *coming], [resources]), wants(resources), resources.places)
 

@@ -117,8 +117,9 @@ class Runners:
 
     def _begin(self, actor: Any, sweep: Sweep, orders: Orders, code: bytes | None = None) -> ray.ObjectRef[None]:
         service = Service(CONTROLLER, NAMESPACE)
+        storage, grows = self._home.storage.path, self._demand.grows
         begun: ray.ObjectRef[None] = actor.run.remote(
-            sweep.id, orders, self._home.storage.path, service, self._wait_for_resources, code=code
+            sweep.id, orders, storage, service, self._wait_for_resources, grows, code=code
         )
         return begun
 

@@ -38,6 +38,8 @@ _FIRST_TRIES = 3
 """Of each, until the service is ready for the first time: on a busy machine Ray waits too short for its own processes.
 What fails so often is no accident, and whoever starts it should hear of it."""
 _SERVICE_GRACE_S, _RAY_GRACE_S = 50.0, 20.0
+_RAY_NOTICES_S = 2.0
+"""`ray start --block` looks once a second whether one of its processes has died, and ends with the others then."""
 
 
 class _End(Enum):
@@ -108,10 +110,14 @@ class Supervisor:
             if not self._was_ready and tries == _FIRST_TRIES:
                 return _End.NEVER_READY
             logger.warning("the service ended with %s", service.returncode)
-            self._rest(pause.after(time.monotonic() - began))
-            if not _has_children(ray):
-                logger.info("Ray was stopped (ray stop)")
-                return _End.WANTED
+            rested = self._until(_after(pause.after(time.monotonic() - began)), ray)
+            if rested and not _has_children(ray):
+                rested = self._until(_after(_RAY_NOTICES_S), ray)
+                if rested:
+                    logger.info("Ray was stopped (ray stop)")
+                    return _End.WANTED
+            if not rested:
+                return self._end_of(ray)
 
     def _end_of(self, ray: subprocess.Popen[bytes]) -> _End:
         return _End.RAY_DIED if ray.poll() is not None and not self._told_to_stop else _End.WANTED
@@ -174,6 +180,11 @@ def _has_children(ray: subprocess.Popen[bytes]) -> bool:
         return any(child.status() != psutil.STATUS_ZOMBIE for child in psutil.Process(ray.pid).children())
     except psutil.NoSuchProcess:
         return False
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    ends_at = time.monotonic() + seconds
+    return lambda: time.monotonic() >= ends_at
 
 
 def _listens(port: int) -> bool:

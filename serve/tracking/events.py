@@ -50,14 +50,15 @@ class EventFile:
         self._buffer = bytearray()
         self.steps: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        parts = [path for path in sorted(folder.glob(f"{self._name.name}.*")) if self._read(path)]
-        self._part = len(parts) - 1
-        if not parts or parts[-1].stat().st_size > self._whole:
-            if parts:
-                with parts[-1].open("r+b") as file:
-                    file.truncate(self._whole)
+        parts = sorted(folder.glob(f"{self._name.name}.*"))
+        whole = [self._read(path) for path in parts]
+        self._part = max(0, len(parts) - 1)
+        if parts and parts[-1].stat().st_size > whole[-1]:
+            with parts[-1].open("r+b") as file:
+                file.truncate(whole[-1])
             # not the same one: a TensorBoard that runs may have read what is cut off
             self._part += 1
+        if self._part == len(parts) or not whole[-1]:
             self.add(Event(wall_time=self._began_at, file_version=_VERSION), Stamp.FILE)
 
     def add(self, event: Event, stamp: Stamp | None = None) -> None:
@@ -93,15 +94,15 @@ class EventFile:
     def _path(self) -> Path:
         return self._name.with_name(f"{self._name.name}.{self._part:04d}")
 
-    def _read(self, path: Path) -> bool:
-        """Looks how far it goes; False: there is nothing in it."""
-        self._whole = 0
+    def _read(self, path: Path) -> int:
+        """Where its last whole group ends; 0: it has none."""
+        whole = 0
         for end, data in records(path.read_bytes()):
             event = Event.FromString(data)
             if event.source_metadata.writer.startswith(Stamp.FILE):
-                self._whole = end
+                whole = end
                 self.steps[event.source_metadata.writer] = event.step
-        return self._whole > 0
+        return whole
 
 
 def records(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,8 @@ class Program:
 TENSORBOARD = Program("toprung.serve.tracking.board", "TensorBoard")
 _MAX = 4
 """At once: each has 200 MB or more. Who wants a fifth gets the place of the one that was not asked for longest."""
+_READY_S = 60.0
+"""TensorBoard takes seconds; what has not started by then hangs."""
 _END_S = 5.0
 
 
@@ -37,10 +40,12 @@ class LiveBoards:
 
     Args:
         folder: where their processes run: an empty one, so that nothing is imported from there.
+        ready_s: how long each may take to start.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ready_s: float = _READY_S) -> None:
         self._folder = folder
+        self._ready_s = ready_s
         self._lock = threading.Lock()
         self._boards: OrderedDict[str, _Board] = OrderedDict()
 
@@ -63,7 +68,7 @@ class LiveBoards:
                     self._boards.popitem(last=False)[1].end()
                 board = self._boards[prefix] = _Board(prefix, logdir, self._folder, program)
             self._boards.move_to_end(prefix)
-        board.wait_ready()
+        board.wait_ready(self._ready_s)
         return board.socket
 
     def close(self) -> None:
@@ -91,13 +96,19 @@ class _Board:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, longest_s: float) -> None:
         """Raises:
-        Unavailable: it ended instead.
+        Unavailable: it ended instead, or hung and was ended.
         """
         assert self._process.stdout is not None
         with self._starting:
-            if self._is_ready or self._process.stdout.readline():
+            if self._is_ready:
+                return
+            if not select.select([self._process.stdout], [], [], longest_s)[0]:
+                logger.error("%s is not ready after %.0f s and is ended", self._name, longest_s)
+                self._process.kill()
+                self._process.wait()  # the next request starts another
+            elif self._process.stdout.readline():
                 self._is_ready = True
                 return
             with suppress(OSError):

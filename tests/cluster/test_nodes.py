@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from tests.integration.conftest import HERE, WAIT_S, Service, free_port, until
 from toprung import Client
 from toprung.client import SweepHandle
-from toprung.tuning.records import SweepState, TrialState
+from toprung.tuning.records import FailureKind, SweepState, TrialState
 
 NODE: dict[str, Any] = {"object_store_memory": 80 * 2**20}
 
@@ -96,6 +96,27 @@ def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
             assert [r.step for r in trial.results()] == list(range(1, trial.record.step + 1)), (
                 "no step is lost or twice"
             )
+
+
+@pytest.mark.slow
+def test_a_step_of_a_ladder_that_no_node_will_have_is_passed_over(service: Service, tmp_path: Path) -> None:
+    """The cluster has no autoscaler: who waited for such a node would do so for ever."""
+    sweep = submit(
+        service,
+        "climbs",
+        tmp_path / "gate",
+        trainable="trainables:needs_more",
+        parameters={"needs": {"type": "categorical", "choices": [9e9]}, "of": "memory", "gate": str(tmp_path)},
+        resources={"memory_gb": 0.25, "ladder": [{"memory_gb": 1e6}]},
+        budget={"trials": 1},
+    )
+
+    assert sweep.wait(timeout_s=WAIT_S, progress=False).state is SweepState.FAILED
+    failed = sweep.trial(0).record
+    assert failed.failure is not None
+    assert (failed.failure.kind, failed.ladder_step) == (FailureKind.HOST_OOM, 0)
+    warnings = [event.data["message"] for event in sweep.events() if event.type == "warning"]
+    assert any("step 1 of resources.ladder (memory_gb 1e+06)" in warning for warning in warnings)
 
 
 @pytest.mark.deep

@@ -59,6 +59,7 @@ class RunnerActor:
         storage_path: str,
         service: Service,
         wait_for_resources: bool,
+        grows: bool,
         code: bytes | None = None,
     ) -> None:
         """Begins the sweep. The second call changes nothing: a controller that comes back doesn't know of the first.
@@ -71,7 +72,7 @@ class RunnerActor:
         with self._taking_up:
             if self._runner is None:
                 spare.move_in(code)
-                self._runner = self._runner_class(sweep_id, orders, storage_path, service, wait_for_resources)
+                self._runner = self._runner_class(sweep_id, orders, storage_path, service, wait_for_resources, grows)
                 self._taken_up.set()
 
     def outcome(self) -> tuple[SweepState, str | None, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from concurrent import futures
 
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint
@@ -16,6 +17,11 @@ from toprung.tuning.run.uploads import size_of
 from toprung.tuning.storage import StoredFolder
 
 logger = logging.getLogger(__name__)
+
+_REMOVERS = 8
+"""Checkpoints that are removed at once."""
+_LAST_S = 30.0
+"""So long a sweep's end waits for the last of them: what a storage that is away keeps, a clean-up finds."""
 
 
 class Checkpoints:
@@ -32,7 +38,11 @@ class Checkpoints:
         self._taken_up: dict[str, CheckpointRef] = {}
 
     def __contains__(self, checkpoint: CheckpointRef) -> bool:
-        """Whether all of it is there: a machine that lost its power may have kept the row and not the files."""
+        """Whether all of it is there: a machine that lost its power may have kept the row and not the files.
+
+        Raises:
+            OSError: the storage does not say.
+        """
         folder = StoredFolder(checkpoint.path)
         size = self._sizes.get(folder.path)
         if size is None:
@@ -51,17 +61,29 @@ class Checkpoints:
         Args:
             sweep_id: whose trials they are.
             known: by number of the trials to look at, what stays.
+
+        Raises:
+            OSError: the storage does not say what is there.
         """
-        # by the ends of their paths: the folder above may have been moved
-        stay = {tuple(StoredFolder(ref.path).path.split("/")[-2:]) for refs in known.values() for ref in refs}
-        sweep = self._root / sweep_id
+        stay, sweep = _ends(known), self._root / sweep_id
         for (folder, name), size in sweep.checkpoints().items():
-            number = folder.partition("-")[0]
             checkpoint = sweep / folder / name
             if (folder, name) in stay:
                 self._sizes[checkpoint.path] = size
-            elif number.isdigit() and int(number) in known:
+            elif _number(folder) in known:
                 _delete(checkpoint)
+
+    def tidy_few(self, sweep_id: str, known: Mapping[int, Iterable[CheckpointRef]]) -> None:
+        """The same without a look at the files of all other trials; what can't be looked at stays."""
+        stay, sweep = _ends(known), self._root / sweep_id
+        try:
+            for folder in sweep.names():
+                for name in (sweep / folder).names() if _number(folder) in known else ():
+                    if name.startswith("checkpoint_") and (folder, name) not in stay:
+                        _delete(sweep / folder / name)
+        except Exception as error:  # as in `_delete`
+            told = ", ".join(map(str, known))
+            logger.warning("what trials %s of %s have left stays, it can't be looked at: %s", told, sweep, error)
 
     def of_tune(self, checkpoint: CheckpointRef, reported: Reported, metric: str) -> _TrainingResult:
         """As Tune restores a trial from it, with what was reported at its step."""
@@ -81,12 +103,60 @@ class Checkpoints:
         return CheckpointRef(step=step, path=str(self._root / inside), size_bytes=size_of(saved.checkpoint))
 
 
+class Removals:
+    """Removes what nobody needs any more; in threads of its own, for a store takes a moment for each.
+
+    Args:
+        checkpoints: where it lies.
+        sweep_id: whose it is.
+        last_s: how long `end` waits.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, sweep_id: str, last_s: float = _LAST_S) -> None:
+        self._checkpoints = checkpoints
+        self._sweep_id = sweep_id
+        self._last_s = last_s
+        self._threads = futures.ThreadPoolExecutor(_REMOVERS, thread_name_prefix="remover")
+        self._begun: set[futures.Future[None]] = set()
+
+    def begin(self, obsolete: Iterable[CheckpointRef], torn: Mapping[int, Iterable[CheckpointRef]]) -> None:
+        """
+        Args:
+            obsolete: what goes.
+            torn: trials that may have left something without a name, and what stays of them.
+        """
+        self._begun = {removal for removal in self._begun if not removal.done()}
+        self._begun |= {self._threads.submit(self._checkpoints.remove, checkpoint) for checkpoint in obsolete}
+        if torn:
+            self._begun.add(self._threads.submit(self._checkpoints.tidy_few, self._sweep_id, torn))
+
+    def end(self) -> None:
+        """Waits for what was begun, but not for ever."""
+        left = futures.wait(self._begun, self._last_s).not_done
+        if left:
+            logger.warning(
+                "%d removals of checkpoints took longer than %.0f s and are given up", len(left), self._last_s
+            )
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 def folder_of(number: int, attempt: int) -> str:
     """Name of the folder of a trial's checkpoints, under that of its sweep.
 
     One that comes back gets a new one: Tune counts its checkpoints from 0 again.
     """
     return f"{number:06d}" if attempt == 1 else f"{number:06d}-{attempt}"
+
+
+def _number(folder: str) -> int | None:
+    """Of the trial whose folder it is."""
+    number = folder.partition("-")[0]
+    return int(number) if number.isdigit() else None
+
+
+def _ends(known: Mapping[int, Iterable[CheckpointRef]]) -> set[tuple[str, ...]]:
+    """Of the paths: the folder above may have been moved."""
+    return {tuple(StoredFolder(ref.path).path.split("/")[-2:]) for refs in known.values() for ref in refs}
 
 
 def _delete(folder: StoredFolder) -> None:

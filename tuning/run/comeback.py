@@ -11,6 +11,7 @@ from toprung.tuning.past import Past, Reported
 from toprung.tuning.records import CheckpointRef, TrialState
 from toprung.tuning.run.checkpoints import Checkpoints
 from toprung.tuning.run.ledger import Ledger
+from toprung.tuning.run.room import once_there_is_room
 from toprung.tuning.run.verdict import Verdict, target_reached, verdict_of
 from toprung.tuning.schedule import Scheduler
 
@@ -95,15 +96,18 @@ class Comeback:
         return [
             (checkpoint, self._reported[number, checkpoint.step])
             for checkpoint in dict.fromkeys(named)
-            if (number, checkpoint.step) in self._reported and checkpoint in self._checkpoints
+            if (number, checkpoint.step) in self._reported and self._is_there(checkpoint)
         ]
+
+    def _is_there(self, checkpoint: CheckpointRef) -> bool:
+        return once_there_is_room(lambda: checkpoint in self._checkpoints, self._ledger.warn)
 
     def _tidy(self) -> None:
         # as the store has them: what was decided just now has not been sent yet
         trials = self._past.trials
         known = {trial.number: [ref for ref in (trial.checkpoint, trial.resume_from) if ref] for trial in trials}
         if known:
-            self._checkpoints.tidy(self._ledger.sweep_id, known)
+            once_there_is_room(lambda: self._checkpoints.tidy(self._ledger.sweep_id, known), self._ledger.warn)
 
     def _say(self) -> None:
         on, saved = len(self._waiting), sum(1 for number in self._waiting if self._kept(number))

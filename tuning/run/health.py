@@ -10,8 +10,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from toprung.tuning.records import FailureKind
+
 IN_A_ROW = 3
 """Trials, not attempts: one that fails again and again may do so of itself."""
+_INNOCENT = {kind for kind in FailureKind if kind.lost} | {
+    FailureKind.GPU_OOM,
+    FailureKind.HOST_OOM,
+    FailureKind.TIMEOUT,
+}
+"""What a node that is well does to trials, too: it goes, or is smaller or slower than others."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,15 @@ class Health:
         for node in self.where.get(number, ()):
             self._row[node].clear()
 
-    def failed(self, number: int, step: int) -> tuple[str, list[int]] | None:
+    def failed(
+        self, number: int, step: int, kind: FailureKind = FailureKind.USER_ERROR
+    ) -> tuple[str, list[int]] | None:
         """An attempt has failed at a step. Returns the node that is to be set aside for it, and the trials.
 
         Not where the trial had several nodes: nobody knows which one was at fault.
         """
+        if kind in _INNOCENT:
+            return None
         self._count += 1
         nodes = self.where.get(number, frozenset())
         if len(nodes) != 1:

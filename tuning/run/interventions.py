@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from toprung.tuning.run.departures import Departures
 from toprung.tuning.run.health import Health
 from toprung.tuning.run.ladder import Ladder
 from toprung.tuning.run.ledger import Ledger
-from toprung.tuning.run.places import move, nodes_of, step_back, waits_for_a_place
+from toprung.tuning.run.places import move, nodes_of, step_back, waits_for_a_place, workers_of
 from toprung.tuning.run.trainable import IDENTITY
 from toprung.tuning.run.verdict import Verdict
 
@@ -50,6 +51,7 @@ class Interventions:
         """By number, what becomes of the trial; words: it moves, for this reason."""
         self._departures = Departures(ledger)
         self._looked_at = float("-inf")
+        self._workers: list[object] = []
         self.health = Health()
         self.avoided: frozenset[str] = frozenset()
         """Ids of nodes where no trial may begin."""
@@ -85,8 +87,11 @@ class Interventions:
 
     def _look_around(self, tune_controller: Any) -> None:
         """Has trials leave nodes that go away, and avoid those that were set aside."""
-        at_work = tune_controller._trial_to_actor
-        self.health.where = {trial.config[IDENTITY]["number"]: nodes_of(tune_controller, trial) for trial in at_work}
+        workers = workers_of(tune_controller)
+        if not (len(workers) == len(self._workers) and all(map(operator.is_, workers, self._workers))):
+            self._workers = workers
+            at_work = tune_controller._trial_to_actor
+            self.health.where = {t.config[IDENTITY]["number"]: nodes_of(tune_controller, t) for t in at_work}
         if time.monotonic() - self._looked_at < _LOOK_S:
             return
         self._looked_at = time.monotonic()
@@ -128,7 +133,7 @@ class Interventions:
         identity = trial.config[IDENTITY]
         number = identity["number"]
         why = self._killed.pop(number, failure)
-        if isinstance(why, Failure) and not why.kind.lost:  # Ray looks after nodes that are gone
+        if isinstance(why, Failure):
             self._suspect(number, why)
         if isinstance(why, str):
             self._ledger.lost_attempt(number, why)
@@ -151,7 +156,7 @@ class Interventions:
 
     def _suspect(self, number: int, failure: Failure) -> None:
         """Sets the node aside where it may be at fault."""
-        found = self.health.failed(number, self._ledger[number].step)
+        found = self.health.failed(number, self._ledger[number].step, failure.kind)
         if found is None:
             return
         node, trials = found

@@ -17,8 +17,9 @@ import ray
 logger = logging.getLogger(__name__)
 
 _GROUPS = Path("/sys/fs/cgroup")
-_LOOK_S = 15.0
-"""The sweep's loop waits no longer for another node's answer, for which a process has to start there."""
+_LOOK_S, _BRIEF_LOOK_S = 15.0, 3.0
+"""The sweep's loop waits no longer for another node's answer, for which a process has to start there: the second, where
+what becomes of the trial doesn't hang on it."""
 
 
 def note(folder: Path | None = None, counter: Path | None = None) -> None:
@@ -37,11 +38,12 @@ def note(folder: Path | None = None, counter: Path | None = None) -> None:
             path.write_text(f"{_kills(counter)} {counter}")
 
 
-def was_killed(text: str) -> bool:
+def was_killed(text: str, *, matters: bool = True) -> bool:
     """Whether the kernel has killed in the group of a worker since its last attempt began.
 
     Args:
         text: what Ray says of the worker's death.
+        matters: whether another attempt would have more memory then.
     """
     pid, node = re.search(r"^\s*pid: (\d+)$", text, re.MULTILINE), re.search(r"^\s*ip: (\S+)$", text, re.MULTILINE)
     if pid is None or node is None:
@@ -50,7 +52,7 @@ def was_killed(text: str) -> bool:
         return has_grown(int(pid[1]))
     look = ray.remote(num_cpus=0, max_retries=0, resources={f"node:{node[1]}": 0.001})(has_grown).remote(int(pid[1]))
     try:
-        return bool(ray.get(look, timeout=_LOOK_S))
+        return bool(ray.get(look, timeout=_LOOK_S if matters else _BRIEF_LOOK_S))
     except Exception as error:  # too late, or the node has gone too
         logger.warning("nobody could look whether the kernel has killed process %s: %s", pid[1], error)
         ray.cancel(look)

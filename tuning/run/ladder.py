@@ -89,7 +89,7 @@ class Ladder:
         if higher is not None:
             self._ledger.climbed(number, failure, higher, in_words(resources, higher))
             return True
-        if next_step(resources, 0, kind) is not None:  # it has come to the end
+        if next_step(resources, 0, kind, lambda other: other <= step) is not None:  # it has come to the end
             return False
         if kind is FailureKind.GPU_OOM:
             # once it may be what the last trial has not given back yet (ray#23971), twice it is its own
@@ -135,6 +135,12 @@ class Ladder:
             self._idle_since = now
         if now - self._idle_since < PATIENCE_S:
             return True
+        for number in waiting:
+            step = in_words(self._ledger.spec.resources, self._ledger[number].ladder_step)
+            self._ledger.warn(
+                f"trial {number} waits for a place at {step}: in {PATIENCE_S:.0f} s with nothing of the sweep running "
+                "none came free, and the sweep goes on without it"
+            )
         self._stranded |= waiting
         return False
 

@@ -7,7 +7,8 @@ with each Ray that is started anew on a machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import ray
@@ -39,6 +40,47 @@ class Node:
         return HEAD in self.has
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The nodes, as they were at one time."""
+
+    there: Sequence[Node] = ()
+    out: frozenset[str] = frozenset()
+    """The ids of those that take no new trials, as they leave or were set aside."""
+
+    @property
+    def usable(self) -> list[Node]:
+        """Those that take new trials."""
+        return [node for node in self.there if node.id not in self.out]
+
+
+def look() -> Cluster:
+    """The nodes as they are now."""
+    return Cluster(alive(), out_of_use())
+
+
+class Lookout:
+    """Looks at the nodes for whoever asks, at most so often.
+
+    Args:
+        every_s: how old an answer may be.
+        look: an argument for tests without a cluster.
+    """
+
+    def __init__(self, every_s: float = 1.0, look: Callable[[], Cluster] = look) -> None:
+        self._every_s = every_s
+        self._look = look
+        self._seen = Cluster()
+        self._at = float("-inf")
+
+    def now(self) -> Cluster:
+        """The nodes, about now."""
+        if time.monotonic() - self._at > self._every_s:
+            self._at = time.monotonic()
+            self._seen = self._look()
+        return self._seen
+
+
 def alive() -> list[Node]:
     """All of them."""
     return [
@@ -50,8 +92,7 @@ def alive() -> list[Node]:
 
 def usable() -> list[Node]:
     """Those that take new trials."""
-    out = out_of_use()
-    return [node for node in alive() if node.id not in out]
+    return look().usable
 
 
 def out_of_use() -> frozenset[str]:

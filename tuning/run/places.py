@@ -57,6 +57,13 @@ def step_back(tune_controller: Any, trial: TuneTrial) -> None:
     tune_controller._schedule_trial_pause(trial, should_checkpoint=False)
 
 
+def workers_of(tune_controller: Any) -> list[object]:
+    """Who has a worker, and which ones live: the same objects as long as `nodes_of` has the same answers."""
+    actors = tune_controller._actor_manager._live_actors_to_ray_actors_resources
+    given = tune_controller._trial_to_actor
+    return [*given, *given.values(), *actors]
+
+
 def nodes_of(tune_controller: Any, trial: TuneTrial) -> frozenset[str]:
     """The ids of the nodes where the trial has a worker, or several; none yet where it waits."""
     actors = tune_controller._actor_manager._live_actors_to_ray_actors_resources

@@ -19,6 +19,7 @@ from toprung.tuning.run.checkpoints import Checkpoints
 from toprung.tuning.run.environment import carried_by, taken_from
 from toprung.tuning.run.failure import UNEXPLAINED, failure_of, root
 from toprung.tuning.run.kills import was_killed
+from toprung.tuning.run.ladder import next_step
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.metrics import metrics_of
 from toprung.tuning.run.resources import Accelerators
@@ -118,7 +119,9 @@ class Recorder(Callback):  # type: ignore[misc]
         failure = failure_of(error)
         if failure.message != UNEXPLAINED or self._scheduler.interventions.has_killed(number_of(trial)):
             return failure
-        if not was_killed(failure.traceback or ""):
+        resources, step = self._ledger.spec.resources, self._ledger[number_of(trial)].ladder_step
+        climbs = next_step(resources, step, FailureKind.HOST_OOM) is not None
+        if not was_killed(failure.traceback or "", matters=climbs):
             return failure
         message = "the kernel killed the worker: its control group was out of memory"
         return failure.model_copy(update={"kind": FailureKind.HOST_OOM, "message": message})

@@ -1,4 +1,4 @@
-"""What writes to a disk that is full, or to a store that does not answer, waits until it can."""
+"""What writes to a disk that is full, or asks a store that does not answer, waits until it can."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ray.tune import (
@@ -33,13 +32,12 @@ from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
 from toprung.tuning.run.bookkeeping import keep_little_of_tunes_state
-from toprung.tuning.run.checkpoints import Checkpoints, folder_of
+from toprung.tuning.run.checkpoints import Checkpoints, Removals, folder_of
 from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.groups import settle_groups
 from toprung.tuning.run.ladder import Ladder
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.memory import let_trials_run_out_of_memory
-from toprung.tuning.run.outbox import Outbox
 from toprung.tuning.run.pace import Pace
 from toprung.tuning.run.places import let_others_be_asked, placement
 from toprung.tuning.run.recorder import Recorder, SweepStopper
@@ -58,8 +56,6 @@ from toprung.tuning.spec import Resources, SweepSpec
 logger = logging.getLogger(__name__)
 
 _SEND_INTERVAL_S = 0.1
-_REMOVERS = 8
-"""Checkpoints that are removed at once."""
 _DISTRIBUTE = "workers are for a function that calls toprung.tuning.torch.distribute"
 
 
@@ -71,20 +67,28 @@ class Runner:
         orders: what to run, as it is wanted now.
         storage_path: where checkpoints go; reachable from every node.
         service: where results go.
-        wait_for_resources: whether a trial that no present node can hold is waited for, as with an autoscaler.
+        wait_for_resources: whether the sweep waits where no present node can hold a trial.
+        grows: whether nodes come as they are needed: a step of the ladder that no present one can hold is waited for.
     """
 
     def __init__(
-        self, sweep_id: str, orders: Orders, storage_path: str, service: Service, wait_for_resources: bool
+        self,
+        sweep_id: str,
+        orders: Orders,
+        storage_path: str,
+        service: Service,
+        wait_for_resources: bool,
+        grows: bool,
     ) -> None:
         self._ledger = Ledger(sweep_id, orders.spec)
         self._ledger.agenda.direct(orders)
         self._spec = orders.spec
         self._storage_path = storage_path
         self._checkpoints = Checkpoints(storage_path)
-        self._removers = ThreadPoolExecutor(_REMOVERS, thread_name_prefix="remover")
+        self._removals = Removals(self._checkpoints, sweep_id)
         self._service = service
         self._wait = wait_for_resources
+        self._grows = grows
         self._outcome: tuple[SweepState, str | None] | None = None
         self._ended = threading.Event()
         threading.Thread(target=self._run, name="sweep", daemon=True).start()
@@ -150,7 +154,7 @@ class Runner:
         bring_back(past, search, rule)
         self._ledger.take_up(past.trials, past.elapsed_s)
         comeback = Comeback(past, self._ledger, self._checkpoints)
-        ladder = Ladder(self._ledger, functools.partial(_lacking, self._wait))
+        ladder = Ladder(self._ledger, functools.partial(_lacking, self._grows))
         searcher = SweepSearcher(self._ledger, search, rule, comeback, ladder)
         scheduler = SweepScheduler(self._ledger, search, rule, searcher, can_be_resumed(target), comeback)
         recorder = Recorder(self._ledger, search, scheduler, self._checkpoints)
@@ -217,17 +221,10 @@ class Runner:
             if taken is not None:
                 batch, outbox = taken
                 self._deliver(batch)
-                self._tidy(outbox)
+                self._removals.begin(outbox.obsolete, outbox.torn)
             elif ending:
-                self._removers.shutdown()
+                self._removals.end()
                 return
-
-    def _tidy(self, sent: Outbox) -> None:
-        """Removes what nobody needs any more; beside this thread, for a store takes a moment for each."""
-        for checkpoint in sent.obsolete:
-            self._removers.submit(self._checkpoints.remove, checkpoint)
-        if sent.torn:
-            self._removers.submit(self._checkpoints.tidy, self._ledger.sweep_id, sent.torn)
 
     def _deliver(self, batch: Batch) -> None:
         pause_s = 0.1
@@ -248,7 +245,7 @@ def _folder(trial: TuneTrial) -> str:
 
 
 def _lacking(wait: bool, resources: Resources) -> str | None:
-    """What no node of the cluster has of this, in words; None where one has it all, or where nodes come as needed."""
+    """What no node of the cluster has of this, in words; None where one has it all, or is waited for."""
     return None if wait or slots(resources) else missing(resources)
 
 

@@ -24,9 +24,14 @@ def accepts(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return all(_suits(wanted, labels.get(key)) for key, wanted in selector.items())
 
 
-def _suits(wanted: str, value: str | None) -> bool:
+def read(wanted: str) -> tuple[bool, list[str]]:
+    """One part of a selector: whether its values are wanted, and which they are."""
     found = _WANTED.fullmatch(wanted)
     assert found is not None, "validated with the spec"
     unwanted, several, one = found.groups()
-    values = [one] if one is not None else [name.strip() for name in several.split(",")]
-    return (value in values) != bool(unwanted)
+    return not unwanted, [one] if one is not None else [name.strip() for name in several.split(",")]
+
+
+def _suits(wanted: str, value: str | None) -> bool:
+    are_wanted, values = read(wanted)
+    return (value in values) == are_wanted

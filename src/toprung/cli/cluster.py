@@ -54,7 +54,10 @@ def plan(
     """Say which machines a demand would bring up, and what they cost an hour."""
     findings = [finding for finding in _findings(file) if finding.code in ("yaml", "schema", "rule")]
     if findings:
-        raise InvalidInput(f"{file}: {findings[0].message}. `toprung cluster check {file}` says all that is wrong.")
+        first = findings[0]
+        what = f"{first.place}: {first.message}" if first.place else first.message
+        more = f"`toprung cluster check {file}` says all that is wrong."
+        raise InvalidInput(f"{file}: {what} ({first.remedy}). {more}")
     import yaml  # noqa: PLC0415  slow to load, as is Ray
 
     from toprung.cluster.plan import plan as plan_of  # noqa: PLC0415
@@ -87,6 +90,8 @@ def _demand(sweep: Path | None, cpu: float, gpu: float, accelerator: str | None)
         spec = parse_spec(sweep.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInput(f"{sweep}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{sweep} is not a text file in UTF-8.") from None
     limits = [limit for limit in (spec.concurrency, spec.budget.trials) if limit is not None]
     return spec.resources, min(limits, default=1)
 
@@ -101,7 +106,7 @@ def _print_plan(session: Session, found: Plan, trials: int) -> None:
     cost = "" if found.usd_per_hour is None else f", {found.usd_per_hour:,.2f} USD an hour with the head"
     session.out.print(f"\n{placed}{cost}.")
     if found.usd_per_hour is None:
-        from toprung.cluster.plan import PRICE_LABEL  # noqa: PLC0415
+        from toprung.cluster.manifest import PRICE_LABEL  # noqa: PLC0415
 
         session.out.print(f'For costs, give each node type a label {PRICE_LABEL}: "1.21".', style="dim")
     if found.waiting:

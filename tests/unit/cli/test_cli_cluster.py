@@ -58,9 +58,30 @@ def test_plan_says_which_trials_would_wait() -> None:
 
 def test_plan_of_a_broken_file_points_to_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("mine.yaml").write_text("cluster_name: x\nmax_worker: 1\n")
+    Path("mine.yaml").write_text("cluster_name: x\nmax_worker: 1\nprovider: {type: local}\n")
 
     done = run("cluster", "plan", "mine.yaml")
 
     assert done.code == 2
-    assert "`toprung cluster check mine.yaml` says all that is wrong" in done.err
+    assert " ".join(done.err.split()) == (
+        "mine.yaml: /max_worker: unknown field (did you mean max_workers?). "
+        "`toprung cluster check mine.yaml` says all that is wrong."
+    )
+
+
+def test_plan_of_files_that_are_not_utf8_is_one_line(tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_bytes(b"name: \xff")
+
+    assert "is not UTF-8" in run("cluster", "plan", str(other)).err
+    assert run("cluster", "plan", FILE, "--sweep", str(other)).err == f"{other} is not a text file in UTF-8.\n"
+
+
+def test_plan_names_a_price_that_is_none(tmp_path: Path) -> None:
+    priced = tmp_path / "priced.yaml"
+    text = Path(FILE).read_text(encoding="utf-8")
+    at = "labels: {ray.io/accelerator-type: A10G, ray.io/market-type: spot"
+    priced.write_text(text.replace(at, f"{at}, toprung/usd-per-hour: about-1.21", 1), encoding="utf-8")
+
+    said = " ".join(run("cluster", "plan", str(priced)).err.split())
+    assert '/available_node_types/gpu1-spot/labels/toprung~1usd-per-hour: "about-1.21" is no price (US dollars' in said

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from toprung.cluster.check import check
-from toprung.cluster.plan import PRICE_LABEL, plan
+from toprung.cluster.manifest import PRICE_LABEL
+from toprung.cluster.plan import plan
 from toprung.errors import InvalidInput
 from toprung.tuning.spec import Resources
 
@@ -128,6 +129,58 @@ def test_a_secret_named_is_none(config: Config, found: Found) -> None:
     assert found(config) == set()
 
 
+TYPE = "/available_node_types/gpu1-spot"
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        (
+            lambda c: gpu1(c)["node_config"].update(InstanceMarketOptions="spot"),
+            f"{TYPE}/node_config/InstanceMarketOptions",
+            '"spot" is no mapping',
+        ),
+        (
+            lambda c: gpu1(c)["node_config"].update(scheduling=["SPOT"]),
+            f"{TYPE}/node_config/scheduling",
+            '["SPOT"] is no mapping',
+        ),
+        (
+            lambda c: gpu1(c)["node_config"].update(networkInterfaces=[None]),
+            f"{TYPE}/node_config/networkInterfaces/0",
+            "null is no mapping",
+        ),
+        (lambda c: c["file_mounts"].update({"/a": None}), "/file_mounts/~1a", "null is no path"),
+        (lambda c: c["docker"]["run_options"].append(5), "/docker/run_options/6", "5 is no option"),
+        (
+            lambda c: gpu1(c)["labels"].update({PRICE_LABEL: "about-1.21"}),
+            f"{TYPE}/labels/toprung~1usd-per-hour",
+            '"about-1.21" is no price',
+        ),
+    ],
+)
+def test_what_has_no_such_form_is_said_with_its_place_and_a_remedy(
+    config: Config, tmp_path: Path, change: Callable[[Config], object], place: str, message: str
+) -> None:
+    change(config)
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    (finding,) = check(path)
+
+    assert (finding.severity, finding.place, finding.message) == ("error", place, message)
+    assert finding.remedy
+
+
+def test_a_file_in_another_encoding_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_bytes("cluster_name: größe".encode("latin-1"))
+
+    (finding,) = check(path)
+
+    assert (finding.message, finding.remedy) == ("byte 17 is 0xf6, which is not UTF-8", "save the file as UTF-8")
+
+
 def test_all_at_once_errors_first(config: Config, tmp_path: Path) -> None:
     without("--env RAY_grpc_client_keepalive_time_ms=10000")(config)
     config["docker"]["image"] = "rayproject/ray:2.59.0-py311-cpu"
@@ -159,6 +212,10 @@ def test_files_that_are_not_for_ray_up(file: str, remedy: str) -> None:
         (Resources(gpu=0.5), 3, {"gpu1-spot": 2}, 0),
         (Resources(gpu=4, accelerator_type="A10G"), 3, {"gpu4-spot": 3}, 0),
         (Resources(gpu=4), 8, {"gpu4-spot": 4, "gpu4-on-demand": 2}, 2),
+        (Resources(gpu=1, memory_gb=20), 2, {"gpu1-spot": 2}, 0),
+        (Resources(gpu=1, labels={"ray.io/market-type": "on-demand"}), 2, {"gpu1-on-demand": 2}, 0),
+        (Resources(gpu=1, labels={"ray.io/market-type": "!spot"}), 1, {"gpu1-on-demand": 1}, 0),
+        (Resources(gpu=1, labels={"ray.io/accelerator-type": "in(H100, A100)"}), 2, {}, 2),
         (Resources(gpu=16), 1, {}, 1),
         (Resources(gpu=1, accelerator_type="H100"), 2, {}, 2),
     ],
@@ -187,7 +244,43 @@ def test_machines_that_are_there_are_not_provisioned() -> None:
         plan({"provider": {"type": "local"}}, Resources(), 1)
 
 
+ON_PREM = FILE.with_name("cluster") / "on-prem.yaml"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("ln -sfn /mnt/shared ~/.toprung/runs", set()),
+        ("sudo mount nfs:/runs ~/.toprung/runs", set()),
+        ("echo 'storage: s3://checkpoints/runs' >> ~/.toprung/config.yaml", set()),
+        ("echo 'storage: /mnt/shared/runs' >> ~/.toprung/config.yaml", set()),
+        ("mkdir -p ~/.toprung/runs", {("warning", "storage")}),
+    ],
+)
+def test_machines_that_are_there_share_a_folder(
+    tmp_path: Path, found: Found, command: str, expected: set[tuple[str, str]]
+) -> None:
+    filled = filled_in(ON_PREM, tmp_path)
+    assert found(filled) == set()
+    *others, linked = filled["setup_commands"]
+    assert "ln -sfn" in linked
+
+    assert found(filled | {"setup_commands": [*others, command]}) == expected
+
+
+def test_one_machine_alone_needs_none(tmp_path: Path, found: Found) -> None:
+    filled = filled_in(ON_PREM, tmp_path)
+    filled["setup_commands"].pop()
+    filled["provider"]["worker_ips"] = []
+
+    assert found(filled) == set()
+
+
 GCP = FILE.with_name("cluster") / "gcp.yaml"
+
+
+def without_memory(config: Config) -> None:
+    gpu1(config)["resources"].pop("memory")
 
 
 def spot_of_gcp(config: Config) -> Config:
@@ -201,6 +294,7 @@ def spot_of_gcp(config: Config) -> Config:
         (lambda c: None, set()),
         (lambda c: spot_of_gcp(c).pop("scheduling"), {("error", "market_type")}),
         (lambda c: c["provider"].pop("cache_stopped_nodes"), {("error", "spot_cannot_stop")}),
+        (without_memory, {("warning", "no_memory")}),
         (lambda c: spot_of_gcp(c).pop("networkInterfaces"), {("warning", "open_port")}),
         (lambda c: spot_of_gcp(c).update(networkInterfaces=[{"accessConfigs": [{}]}]), {("warning", "open_port")}),
     ],
@@ -215,6 +309,6 @@ def test_rules_of_google_cloud(
 
 
 def test_a_demand_on_google_cloud(tmp_path: Path) -> None:
-    found = plan(filled_in(GCP, tmp_path), Resources(cpu=4, gpu=1), 2)
+    found = plan(filled_in(GCP, tmp_path), Resources(cpu=4, gpu=1, memory_gb=20), 2)
 
     assert [(m.count, m.node_type, m.instance_type) for m in found.machines] == [(2, "gpu1-spot", "g2-standard-8")]

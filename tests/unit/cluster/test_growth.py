@@ -37,6 +37,11 @@ def test_a_cluster_file_says_what_can_come() -> None:
     assert growth_of({**CONFIG, "available_node_types": still}) is None, "it has all that it will have"
 
 
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_known", {})
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
     """The file of a process that was started as Ray's autoscaler is, and that may be asked for as `GCS`."""
@@ -51,12 +56,20 @@ GCS = "192.0.2.7:6379"
 
 
 def test_the_file_of_the_autoscaler_is_read(file: Path) -> None:
-    file.write_text(yaml.safe_dump(CONFIG))
-    assert growth(GCS) == growth_of(CONFIG)
-    assert growth("192.0.2.8:6379") is None, "another cluster's"
     file.write_text("available_node_types: [")
     with pytest.raises(Unavailable, match="can't be read"):
         growth(GCS)
+    file.write_text(yaml.safe_dump(CONFIG))
+    assert growth(GCS) == growth_of(CONFIG)
+    assert growth("192.0.2.8:6379") is None, "another cluster's"
+
+    file.write_text(yaml.safe_dump({**CONFIG, "max_workers": 9}))
+    assert growth(GCS) == growth_of(CONFIG), "it is not read each time"
+    found = growth(GCS, max_age_s=0)
+    assert found is not None
+    assert found.most == 9
+    file.write_text("available_node_types: [")
+    assert growth(GCS, max_age_s=0) == found, "what was known still holds"
 
 
 def test_a_ray_cluster_on_kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -82,13 +95,13 @@ def test_a_ray_cluster_on_kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(KubernetesHttpApiClient, "get", get)
     monkeypatch.setattr(module, "_NAMESPACE", tmp_path / "namespace")
     monkeypatch.setenv("RAY_CLUSTER_NAME", "tune")
-    assert growth(GCS) is None, "no pod"
+    assert growth(GCS, 0) is None, "no pod"
     (tmp_path / "namespace").write_text("ml\n")
-    found = growth(GCS)
+    found = growth(GCS, 0)
     assert found is not None
     (gpu,) = found.types
     assert (gpu.name, gpu.has["CPU"], gpu.has["GPU"], gpu.labels, gpu.most) == ("gpu", 7, 1, labels, 12)
     assert found.most >= 12
     assert asked == ["rayclusters/tune"]
     cluster["spec"]["enableInTreeAutoscaling"] = False
-    assert growth(GCS) is None
+    assert growth(GCS, 0) is None

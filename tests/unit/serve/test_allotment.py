@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
-from toprung.serve import allotment
 from toprung.serve.allotment import Allotment
 from toprung.serve.settings import Settings
 from toprung.tuning.records import Sweep, SweepState, TrialState, utc_now
 from toprung.tuning.run.nodes import Node
 from toprung.tuning.spec import spec_from
 
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> list[Node]:
-    """One node of 16 CPUs; the list may change."""
-    nodes = [Node("a", "a", {"CPU": 16.0})]
-    monkeypatch.setattr(allotment, "usable", lambda: list(nodes))
-    monkeypatch.setattr(allotment, "_NODES_TTL_S", -1.0)
-    return nodes
+A = Node("a", "a", {"CPU": 16.0})
 
 
 def sweep(name: str, running: int = 0, **spec: Any) -> Sweep:
@@ -43,19 +34,17 @@ def sweep(name: str, running: int = 0, **spec: Any) -> Sweep:
     )
 
 
-def shares_of(allotment: Allotment, *sweeps: Sweep) -> list[int]:
-    allotment.update(sweeps)
+def shares_of(allotment: Allotment, *sweeps: Sweep, nodes: Sequence[Node] = (A,)) -> list[int]:
+    allotment.update(sweeps, nodes)
     return [allotment.share(sweep.id) for sweep in sweeps]
 
 
-@pytest.mark.usefixtures("cluster")
 def test_sweeps_that_start_together_begin_with_their_shares() -> None:
     found = Allotment(Settings())
     assert shares_of(found, sweep("a"), sweep("b", weight=2.0), sweep("c")) == [4, 8, 4]
     assert shares_of(found, sweep("a", 4), sweep("b", weight=2.0), sweep("c")) == [4, 8, 4], "none takes another's"
 
 
-@pytest.mark.usefixtures("cluster")
 def test_the_others_keep_their_places_until_a_sweep_can_use_them() -> None:
     found = Allotment(Settings())
     shares_of(found, sweep("a", 8), sweep("b", 8))
@@ -64,15 +53,13 @@ def test_the_others_keep_their_places_until_a_sweep_can_use_them() -> None:
     assert shares_of(found, sweep("late", 1, **late), sweep("a", 8), sweep("b", 8)) == [8, 4, 4]
 
 
-def test_what_a_node_takes_along_is_nobodys(cluster: list[Node]) -> None:
+def test_what_a_node_takes_along_is_nobodys() -> None:
     found = Allotment(Settings())
-    cluster.append(Node("b", "b", {"CPU": 8.0}))
-    assert shares_of(found, sweep("a", 12), sweep("b", 12)) == [12, 12]
-    cluster.pop()
+    both = (A, Node("b", "b", {"CPU": 8.0}))
+    assert shares_of(found, sweep("a", 12), sweep("b", 12), nodes=both) == [12, 12]
     assert shares_of(found, sweep("late"), sweep("a", 12), sweep("b", 12)) == [6, 8, 7]
 
 
-@pytest.mark.usefixtures("cluster")
 def test_trials_that_wait_at_rungs_are_no_demand() -> None:
     found = Allotment(Settings())
     waiting = {TrialState.PAUSED: 90, TrialState.RUNNING: 1, TrialState.COMPLETED: 9}
@@ -84,11 +71,11 @@ def test_trials_that_wait_at_rungs_are_no_demand() -> None:
     assert found.must_make_room(sweep("a", 14))
 
 
-def test_labels_place_trials(cluster: list[Node]) -> None:
-    cluster.append(Node("b", "b", {"CPU": 4.0}, {"ray.io/market-type": "spot"}))
+def test_labels_place_trials() -> None:
+    nodes = (A, Node("b", "b", {"CPU": 4.0}, {"ray.io/market-type": "spot"}))
     found = Allotment(Settings())
     spot = sweep("spot", resources={"labels": {"ray.io/market-type": "spot"}})
-    assert shares_of(found, spot, sweep("any")) == [4, 16]
-    assert shares_of(found, sweep("own", resources={"labels": {"ray.io/market-type": "!spot"}})) == [16]
+    assert shares_of(found, spot, sweep("any"), nodes=nodes) == [4, 16]
+    assert shares_of(found, sweep("own", resources={"labels": {"ray.io/market-type": "!spot"}}), nodes=nodes) == [16]
     nowhere = sweep("nowhere", resources={"labels": {"ray.io/market-type": "reserved"}})
-    assert shares_of(found, nowhere, sweep("any")) == [1, 20], "one waits for such a node"
+    assert shares_of(found, nowhere, sweep("any"), nodes=nodes) == [1, 20], "one waits for such a node"

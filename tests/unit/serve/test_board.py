@@ -10,9 +10,11 @@ import pytest
 from fastapi.routing import APIRoute
 
 from toprung.access import Scope
+from toprung.errors import Unavailable
 from toprung.serve.http import board
 from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
+from toprung.serve.tracking.live import LiveBoards, Program
 from toprung.tuning.spec import spec_from
 
 HTML = {"Accept": "text/html,*/*"}
@@ -76,6 +78,22 @@ async def test_without_access_control_it_is_open(http: httpx.AsyncClient, store:
     answer = await http.get(f"/tensorboard/{sweep.id}/")
     assert answer.status_code == 404
     assert "tracking.tensorboard: false" in answer.json()["detail"]
+
+
+def test_one_that_never_gets_ready_is_given_up_and_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "import time; time.sleep(600)"
+    (tmp_path / "hangs.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    boards = LiveBoards(tmp_path, ready_s=0.1)
+    try:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="Hanger did not start"):
+                boards.socket_of("/hangs", tmp_path, Program("hangs", "Hanger"))
+    finally:
+        boards.close()
+    assert caplog.text.count("Hanger is not ready after 0 s and is ended") == 2
 
 
 async def test_it_is_not_in_the_document(http: httpx.AsyncClient) -> None:

@@ -69,6 +69,24 @@ def test_a_group_that_was_broken_off_is_gone_and_can_be_written_again(tmp_path: 
     assert steps_in(tmp_path) == [1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("left", [0, 7])
+def test_a_last_part_that_never_came_to_a_group_costs_nothing(tmp_path: Path, left: int) -> None:
+    """As when the disk was full, or the process killed, at its first byte."""
+    file = EventFile(tmp_path, BEGAN)
+    file.add(scalar(1), Stamp.RESULT)
+    file.flush()
+    (first,) = tmp_path.iterdir()
+    first.with_suffix(".0001").write_bytes(b"x" * left)
+
+    for step in (2, 3):
+        again = EventFile(tmp_path, BEGAN)
+        assert again.steps[Stamp.RESULT] == step - 1
+        again.add(scalar(step), Stamp.RESULT)
+        again.flush()
+
+    assert steps_in(tmp_path) == [1, 2, 3]
+
+
 class Attempts:
     """What the attempts of a trial have sent so far."""
 

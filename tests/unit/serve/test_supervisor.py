@@ -149,6 +149,26 @@ def test_ray_stop_ends_all(run: Callable[..., Run]) -> None:
     assert len(running.services()) == 1
 
 
+def test_a_ray_that_dies_while_the_service_rests_is_started_again(run: Callable[..., Run]) -> None:
+    running = run()
+    running.up(1, 1)
+    os.kill(running.services()[0], signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(running.services()[0]), what="the supervisor's notice of the service's end")
+    os.kill(running.rays()[0][0], signal.SIGKILL)
+
+    running.up(2, 2)
+
+
+def test_a_ray_that_ends_a_second_after_its_processes_was_not_stopped(run: Callable[..., Run]) -> None:
+    """`ray start --block` takes so long to see that one of them was killed."""
+    running = run(ray=RAY.replace("while True:\n        time.sleep(600)", "child.wait(); time.sleep(1.5); sys.exit(1)"))
+    running.up(1, 1)
+    os.kill(running.services()[0], signal.SIGKILL)
+    os.kill(running.rays()[0][1], signal.SIGKILL)
+
+    running.up(2, 2)
+
+
 def test_a_ray_that_fails_to_start_is_tried_again(run: Callable[..., Run]) -> None:
     late = "import os, sys\nif not os.path.exists(sys.argv[1]):\n    open(sys.argv[1], 'w')\n    sys.exit(1)\n"
     running = run(ray=late + RAY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from tests.unit.tuning.test_past import EPOCH, fresh
 
 from toprung.tuning.past import Past, Reported, bring_back
 from toprung.tuning.records import Action, CheckpointRef, Decision, Trial, TrialState
-from toprung.tuning.run.checkpoints import Checkpoints
+from toprung.tuning.run.checkpoints import Checkpoints, Removals
 from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.ledger import Ledger
 from toprung.tuning.run.verdict import Verdict
@@ -21,7 +23,12 @@ class Taken:
     """A sweep that was taken up again after `trials` and `decisions`."""
 
     def __init__(
-        self, folder: Path, trials: list[Trial], decisions: list[Decision] | None = None, mode: str = "stop"
+        self,
+        folder: Path,
+        trials: list[Trial],
+        decisions: list[Decision] | None = None,
+        mode: str = "stop",
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         spec = spec_from(
             {
@@ -39,7 +46,7 @@ class Taken:
         self.ledger = Ledger("s", spec)
         self.ledger.take_up(past.trials, past.elapsed_s)
         self.ended: dict[int, Verdict] = {}
-        self.comeback = Comeback(past, self.ledger, Checkpoints(str(folder)))
+        self.comeback = Comeback(past, self.ledger, checkpoints or Checkpoints(str(folder)))
         self.comeback.settle(self.rule, self.end)
 
     def end(self, number: int, verdict: Verdict) -> None:
@@ -185,6 +192,76 @@ def test_a_checkpoint_that_cannot_be_removed_stays(tmp_path: Path, caplog: pytes
     assert (tmp_path / "file").exists()
     assert len(caplog.records) == 1
     assert "can't be removed" in caplog.text
+
+
+class Away(Checkpoints):
+    """In a store that does not answer the first question of each kind."""
+
+    def __init__(self, storage_path: str) -> None:
+        super().__init__(storage_path)
+        self._asked: set[str] = set()
+
+    def tidy(self, sweep_id: str, known: Mapping[int, Iterable[CheckpointRef]]) -> None:
+        self._ask("ListObjectsV2")
+        super().tidy(sweep_id, known)
+
+    def __contains__(self, checkpoint: CheckpointRef) -> bool:
+        self._ask("HeadObject")
+        return super().__contains__(checkpoint)
+
+    def _ask(self, operation: str) -> None:
+        if operation not in self._asked:
+            self._asked.add(operation)
+            raise OSError(f"AWS Error NETWORK_CONNECTION during {operation} operation: curlCode: 7")
+
+
+def test_a_store_that_does_not_answer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr("time.sleep", naps.append)
+    (tmp_path / "there").mkdir()
+    saved = CheckpointRef(step=1, path=str(tmp_path / "there"))
+
+    taken = Taken(tmp_path, [trial(checkpoint=saved, resume_from=saved)], checkpoints=Away(str(tmp_path)))
+
+    assert len(naps) == 2
+    warning = taken.warning
+    assert "the storage does not answer, waiting for it: AWS Error NETWORK_CONNECTION during ListObjects" in warning
+    assert "1 of 1 trials go on, 1 of them from a checkpoint" in warning
+
+
+def test_what_a_single_trial_has_left_goes_without_a_look_at_others(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    for name in ("000000/checkpoint_000000", "000000/checkpoint_000001", "000000-2/checkpoint_000000"):
+        (folder / name).mkdir(parents=True)
+    (folder / "000001" / "checkpoint_000000").mkdir(parents=True)
+    best = CheckpointRef(step=1, path=str(folder / "000000" / "checkpoint_000001"))
+
+    Checkpoints(str(tmp_path)).tidy_few("s", {0: [best]})
+
+    assert left_in(folder) == ["000000/checkpoint_000001", "000001/checkpoint_000000"]
+
+
+def test_what_cannot_be_looked_at_stays_and_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "s").touch()  # stands for a store that is away
+
+    Checkpoints(str(tmp_path)).tidy_few("s", {3: []})
+
+    assert "what trials 3 of" in caplog.text
+
+
+def test_the_last_removals_are_not_waited_for_without_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    answers = threading.Event()
+
+    class Hangs(Checkpoints):
+        def remove(self, checkpoint: CheckpointRef) -> None:
+            answers.wait()
+
+    removals = Removals(Hangs(str(tmp_path)), "s", last_s=0.1)
+    removals.begin([CheckpointRef(step=1, path=str(tmp_path / "old"))], {})
+    removals.end()
+
+    assert "1 removals of checkpoints took longer" in caplog.text
+    answers.set()
 
 
 def test_the_warning_counts_the_checkpoints_that_are_there(tmp_path: Path) -> None:

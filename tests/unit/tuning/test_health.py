@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from toprung.tuning.records import FailureKind
 from toprung.tuning.run.health import Health
 
 
@@ -18,6 +21,14 @@ def test_three_in_a_row_that_go_well_elsewhere() -> None:
     assert health.failed(1, 0) is None
     health.reported(3, 2)
     assert health.failed(2, 1) == ("sick", [0, 1, 2])
+
+
+@pytest.mark.parametrize("kind", ["gpu_oom", "host_oom", "timeout", "node_lost", "preempted"])
+def test_a_node_that_is_smaller_or_slower_or_goes_is_not_sick(kind: str) -> None:
+    health = at(t0="small", t1="small", t2="small", t3="large")
+    for number in (0, 1, 2):
+        health.reported(3, number + 2)
+        assert health.failed(number, 1, FailureKind(kind)) is None
 
 
 def test_one_trial_that_fails_again_and_again_is_its_own_fault() -> None:

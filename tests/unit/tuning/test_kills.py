@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
+from ray.exceptions import GetTimeoutError
 
 from toprung.tuning.run.kills import _counter, has_grown, note, was_killed
 
@@ -56,3 +59,34 @@ def test_without_a_count_nothing_is_known(tmp_path: Path) -> None:
 def test_a_note_that_can_t_be_written_harms_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     note(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("matters", "patience_s"), [(True, 15.0), (False, 3.0)])
+def test_another_node_is_waited_for_as_long_as_its_answer_is_worth(
+    monkeypatch: pytest.MonkeyPatch, matters: bool, patience_s: float
+) -> None:
+    class Look:
+        """A stand-in for a task on a node that doesn't answer."""
+
+        def __init__(self, **options: Any) -> None:
+            assert options["resources"] == {"node:192.0.2.7": 0.001}
+
+        def __call__(self, function: Any) -> Look:
+            return self
+
+        def remote(self, pid: int) -> Look:
+            return self
+
+    waited: list[float] = []
+
+    def get(look: Look, timeout: float) -> bool:
+        waited.append(timeout)
+        raise GetTimeoutError
+
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "192.0.2.1")
+    monkeypatch.setattr(ray, "remote", Look)
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(ray, "cancel", lambda look: None)
+
+    assert not was_killed("The actor is dead\n\tpid: 12\n\tip: 192.0.2.7", matters=matters)
+    assert waited == [patience_s]

@@ -40,7 +40,8 @@ class Sweep:
             }
         )
         self.ledger = Ledger("swp_1", spec, self.clock)
-        self.ladder = Ladder(self.ledger, lambda wanted: "no" if wanted.gpu >= lacks else None, self.clock)
+        self.lacks = lacks
+        self.ladder = Ladder(self.ledger, lambda wanted: "no" if wanted.gpu >= self.lacks else None, self.clock)
 
     def run(self, *numbers: int) -> None:
         for number in numbers:
@@ -133,6 +134,17 @@ class TestATrial:
         (warning,) = taken[0].warnings
         assert "step 1 of resources.ladder (gpu 4)" in warning
 
+    def test_is_tried_again_as_ever_where_no_node_has_any_step(self) -> None:
+        sweep = Sweep({"gpu": 1, "memory_gb": 1, "ladder": [{"gpu": 4, "memory_gb": 2}]}, lacks=4)
+        assert sweep.falls(0, HOST_IS_FULL)
+        assert (sweep.step(0), sweep.ledger[0].num_failures) == (0, 1)
+
+    def test_fails_at_the_end_also_where_its_node_has_gone(self) -> None:
+        sweep = Sweep({"gpu": 1, "ladder": [{"gpu": 2}]}, lacks=4)
+        assert sweep.falls(0, GPU_IS_FULL)
+        sweep.lacks = 2
+        assert not sweep.falls(0, GPU_IS_FULL)
+
 
 def test_each_step_is_charged_for_what_it_has() -> None:
     sweep = Sweep({"gpu": 0.5, "ladder": [{"gpu": 1, "accelerator_type": "H100"}]})
@@ -168,6 +180,12 @@ class TestNewTrialsWait:
         sweep.clock.now += PATIENCE_S
         assert not sweep.ladder.holds_back()
         assert sweep.ladder.stranded == {0}
+        assert not sweep.ladder.holds_back()
+        taken = sweep.ledger.take()
+        assert taken is not None
+        assert [warning[:66] for warning in taken[0].warnings] == [
+            "trial 0 waits for a place at step 1 of resources.ladder (gpu 1): i"
+        ]
         sweep.run(1)
         assert not sweep.ladder.holds_back(), "it is waited for once"
         sweep.run(0)

@@ -125,10 +125,10 @@ def brushed(page: Page) -> list[float] | None:
 
 def test_a_page_that_was_opened_before_the_first_trial(page: Page, store: Store) -> None:
     sweep = Growing(store)
-    page.goto(f"/sweeps/{sweep.id}")
+    page.goto(f"/sweeps/{sweep.id}?columns=number,state,optimizer")
     expect(page.locator(".trials .count")).to_contain_text("No trials yet")
     sweep.grow(10)
-    # only now is it known which columns are text
+    # the same columns, but only now is it known which of them are text
     until(lambda: bool(found := cells(page, "optimizer")) and set(found) <= {"sgd", "adam"}, what="optimizers")
 
 

@@ -17,10 +17,7 @@ were switched off and cut off.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +27,7 @@ from common import Row, parser, publish
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the hosts are the tests'
 
 from tests.cluster.faults import Faults, Recovery
-from tests.cluster.hosts import Lab, why_not
+from tests.cluster.hosts import Lab, lab_of, why_not
 from tests.cluster.started import Started
 
 from toprung.cli.words import plural
@@ -54,17 +51,6 @@ def train(config):
     time.sleep({TRIAL_S})
     return {{"loss": config["x"]}}
 """
-
-
-@contextmanager
-def lab() -> Iterator[Lab]:
-    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
-        made = Lab(Path(folder), prefix="trb", network="10.213.10")
-        try:
-            made.add(head=11, w1=21, w2=22, w3=23, w4=24, w5=25)
-            yield made
-        finally:
-            made.remove()
 
 
 def recoveries(hosts: Lab, cluster: Started) -> tuple[dict[str, Recovery], int]:
@@ -112,7 +98,7 @@ def main() -> None:
     if (reason := why_not()) is not None:
         raise SystemExit(f"There can be no hosts in namespaces here: {reason}")
     size = {"rounds": 1, "a_place": 10} if args.quick else {"rounds": 3, "a_place": 15}
-    with lab() as hosts:
+    with lab_of("trb", "10.213.10", head=11, w1=21, w2=22, w3=23, w4=24, w5=25) as hosts:
         say("the start")
         began = time.time()
         cluster = Started(hosts)

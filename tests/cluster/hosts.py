@@ -10,8 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import toprung
@@ -220,3 +222,15 @@ class Lab:
         for host in self.hosts.values():
             host.remove()
         subprocess.run(["ip", "netns", "del", self.switch], check=False, capture_output=True)
+
+
+@contextmanager
+def lab_of(prefix: str, network: str = "10.213.7", **numbers: int) -> Iterator[Lab]:
+    """A lab with these machines, by name and number, in a folder of its own; nothing is left of it."""
+    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
+        made = Lab(Path(folder), prefix, network)
+        try:
+            made.add(**numbers)
+            yield made
+        finally:
+            made.remove()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 import toprung
-from tests.cluster.hosts import Host, Lab, why_not
+from tests.cluster.hosts import Host, Lab, lab_of, why_not
 from tests.integration.conftest import until
 
 pytestmark = [pytest.mark.deep, pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}")]
@@ -146,13 +145,8 @@ tracking: {tensorboard: false}
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
-        made = Lab(Path(folder), prefix="tra", network="10.213.9")
-        try:
-            made.add(head=11)
-            yield made
-        finally:
-            made.remove()
+    with lab_of("tra", "10.213.9", head=11) as made:
+        yield made
 
 
 def toprung_says(head: Host, command: str) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import Lab, why_not
+from tests.cluster.hosts import Lab, lab_of, why_not
 from tests.cluster.started import ENV, Started
 from tests.integration.conftest import until
 
@@ -22,13 +21,8 @@ CLOCK = f"import time\n_now = time.time\ntime.time = lambda: _now() + {AHEAD_S}\
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[Lab, Started]]:
-    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
-        lab = Lab(Path(folder), prefix="trd", network="10.213.8")
-        try:
-            lab.add(head=11, w1=21, w2=22)
-            yield lab, Started(lab)
-        finally:
-            lab.remove()
+    with lab_of("trd", "10.213.8", head=11, w1=21, w2=22) as lab:
+        yield lab, Started(lab)
 
 
 def test_each_fault_of_a_machine_is_found_and_others_are_well(cluster: tuple[Lab, Started]) -> None:

@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import struct
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.hosts import Host, Lab, why_not
+from tests.cluster.hosts import Host, Lab, lab_of, why_not
 from tests.integration.conftest import until
 
 pytestmark = [pytest.mark.deep, pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}")]
@@ -58,17 +57,12 @@ def train(config):
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A head, and a worker that has no Ray yet."""
-    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
-        made = Lab(Path(folder), prefix="trh")
-        try:
-            made.add(head=11, w1=21)
-            (made.folder / "runs").mkdir()
-            for host in (made["head"], made["w1"]):  # as the file's setup commands do it
-                host.ok(f"mkdir -p ~/.toprung && ln -sfn {made.folder / 'runs'} ~/.toprung/runs")
-            start(made["head"])
-            yield made
-        finally:
-            made.remove()
+    with lab_of("trh", head=11, w1=21) as made:
+        (made.folder / "runs").mkdir()
+        for host in (made["head"], made["w1"]):  # as the file's setup commands do it
+            host.ok(f"mkdir -p ~/.toprung && ln -sfn {made.folder / 'runs'} ~/.toprung/runs")
+        start(made["head"])
+        yield made
 
 
 def start(head: Host) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.faults import Faults
-from tests.cluster.hosts import Lab, why_not
+from tests.cluster.hosts import Lab, lab_of, why_not
 from tests.cluster.started import Started
 
 pytestmark = [pytest.mark.deep, pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}")]
@@ -20,13 +18,8 @@ logger = logging.getLogger(__name__)
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
-        made = Lab(Path(folder), prefix="trf", network="10.213.9")
-        try:
-            made.add(head=11, w1=21, w2=22, w3=23, w4=24)
-            yield made
-        finally:
-            made.remove()
+    with lab_of("trf", "10.213.9", head=11, w1=21, w2=22, w3=23, w4=24) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -75,15 +75,15 @@ def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
     def running() -> list[int]:
         return [sweep.refresh().trials.get(TrialState.RUNNING, 0) for sweep in sweeps]
 
-    until(lambda: running() == [1, 1], timeout_s=60, what="a trial of each on the head")
+    until(lambda: running() == [1, 1], timeout_s=120, what="a trial of each on the head")
     one.edit(concurrency=3)
     node = cluster.add_node(num_cpus=4, temp_dir=folder, **NODE)
-    until(lambda: running() == [3, 3], timeout_s=60, what="shares of two nodes")
+    until(lambda: running() == [3, 3], timeout_s=120, what="shares of two nodes")
     until(lambda: all(t.record.resume_from for s in sweeps for t in s.trials()), what="checkpoints")
 
     node.kill_raylet()
 
-    until(lambda: running() == [1, 1], timeout_s=60, what="shares of the head alone")
+    until(lambda: running() == [1, 1], timeout_s=120, what="shares of the head alone")
     gate.touch()
     for sweep in sweeps:
         assert sweep.wait(timeout_s=WAIT_S, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.hosts import Lab, why_not
+from tests.cluster.hosts import Host, Lab, lab_of, why_not
 from tests.integration.conftest import until
 
 pytestmark = [pytest.mark.deep, pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}")]
@@ -50,14 +50,9 @@ def train(config):
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
-        made = Lab(Path(folder), prefix="tru")
-        try:
-            made.add(op=10, head=11, w1=21, w2=22)
-            (made.folder / "runs").mkdir()
-            yield made
-        finally:
-            made.remove()
+    with lab_of("tru", op=10, head=11, w1=21, w2=22) as made:
+        (made.folder / "runs").mkdir()
+        yield made
 
 
 def cluster_file(lab: Lab) -> Path:
@@ -96,15 +91,20 @@ def test_ray_up_brings_up_the_service_and_a_sweep_runs_on_all_machines(lab: Lab)
     (job / "sweep.yaml").write_text(SPEC.replace("GATE", str(gate)))
     (job / "train.py").write_text(TRAIN)
     toprung(lab, "submit ~/job/sweep.yaml")
+    assert of_ray(head), "it is seen while it is there"
     until(lambda: ran_on(lab) >= {"w1", "w2"}, timeout_s=180, what="trials on both workers")
     gate.touch()
-    until(
-        lambda: toprung(lab, "show everywhere")["sweep"]["state"] == "succeeded", timeout_s=120, what="the sweep's end"
-    )
+    until(lambda: state_of(lab) == "succeeded", timeout_s=120, what="the sweep's end")
 
     operator.ok(f"{path} cd; ray exec on-prem.yaml 'toprung down' && ray down -y on-prem.yaml", env=TOKEN)
-    left = "ps -eo args | grep -E 'raylet|gcs_server|toprung.serve' | grep -v grep"
-    until(lambda: not head.run(left).stdout, timeout_s=60, what="the end of all on the head")
+    until(lambda: not of_ray(head), timeout_s=60, what="the end of all on the head")
+
+
+def of_ray(host: Host) -> list[str]:
+    """The commands of Ray's processes there, and of the service's."""
+    return [
+        line for line in host.ok("ps -eo args").splitlines() if re.search(r"raylet|gcs_server|toprung\.serve", line)
+    ]
 
 
 def state_of(lab: Lab) -> str:

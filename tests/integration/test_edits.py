@@ -83,10 +83,10 @@ def test_failed_trials_are_tried_again_with_mended_code(submit: Submit, tmp_path
 def test_configurations_made_by_hand_come_on_top(submit: Submit, gate: Path) -> None:
     own_runner = {"env_vars": {"GREETING": "hello"}}  # it must be possible to begin anew at once
     sweep = held(submit, gate, budget={"trials": 1}, concurrency=2, environment=own_runner)
-    until(lambda: num_running(sweep) == 1, timeout_s=60, what="the only trial of the budget")
+    until(lambda: num_running(sweep) == 1, timeout_s=120, what="the only trial of the budget")
 
     sweep.enqueue({"x": 0.25})
-    until(lambda: num_running(sweep) == 2, timeout_s=60, what="the trial that was asked for")
+    until(lambda: num_running(sweep) == 2, timeout_s=120, what="the trial that was asked for")
     with pytest.raises(InvalidSpec, match="problem"):
         sweep.enqueue({"x": 7})
     gate.touch()
@@ -101,7 +101,7 @@ def test_a_trial_that_is_asked_for_during_the_last_promotions_is_tried(submit: S
     scheduler = {"type": "asha", "max_t": 9, "grace_period": 1, "reduction_factor": 3, "mode": "promote"}
     sweep = submit("learns_slowly", budget={"trials": 3}, scheduler=scheduler, concurrency=1, wait=False)
     until(
-        lambda: sweep.refresh().trials.get(TrialState.PAUSED, 0) >= 2, timeout_s=60, what="trials that wait at a rung"
+        lambda: sweep.refresh().trials.get(TrialState.PAUSED, 0) >= 2, timeout_s=120, what="trials that wait at a rung"
     )
     sweep.enqueue({"x": 0.25})
     trials = list(ended(sweep).trials())
@@ -112,7 +112,7 @@ def test_a_trial_that_is_asked_for_during_the_last_promotions_is_tried(submit: S
 def test_a_trial_that_hangs_is_stopped_and_the_sweep_goes_on(submit: Submit) -> None:
     sweep = submit("hangs", budget={"trials": 2}, concurrency=1, wait=False, **NO_STOPPING)
     for number in range(2):
-        until(lambda: [t for t in sweep.trials() if t.number == number and t.record.step == 1], timeout_s=60)  # noqa: B023
+        until(lambda: [t for t in sweep.trials() if t.number == number and t.record.step == 1], timeout_s=120)  # noqa: B023
         assert sweep.trial(number).stop().stop_requested
     trials = list(ended(sweep).trials())
     assert [(t.state, t.record.reason, t.value) for t in trials] == [
@@ -124,9 +124,9 @@ def test_a_trial_that_hangs_is_stopped_and_the_sweep_goes_on(submit: Submit) -> 
 
 def test_a_running_sweep_adapts_to_its_concurrency(submit: Submit, gate: Path) -> None:
     sweep = held(submit, gate, budget={"trials": 4}, concurrency=1)
-    until(lambda: num_running(sweep) == 1, timeout_s=60, what="the first trial")
+    until(lambda: num_running(sweep) == 1, timeout_s=120, what="the first trial")
     sweep.edit(concurrency=3)
-    until(lambda: num_running(sweep) == 3, timeout_s=60, what="three trials at once")
+    until(lambda: num_running(sweep) == 3, timeout_s=120, what="three trials at once")
     with pytest.raises(InvalidSpec, match="1 problem"):
         sweep.edit(trainable="other:one")
     gate.touch()
@@ -154,11 +154,11 @@ def test_attempts_that_take_too_long_end(
 @pytest.mark.deep
 def test_a_small_sweep_gets_its_share_of_a_full_cluster(submit: Submit, gate: Path, tmp_path: Path) -> None:
     large = held(submit, gate, budget={"trials": 40})
-    until(lambda: num_running(large) == 4, timeout_s=60, what="a full cluster")
+    until(lambda: num_running(large) == 4, timeout_s=120, what="a full cluster")
     other = tmp_path / "other"
     small = held(submit, other, budget={"trials": 2}, preemption=True)
 
-    until(lambda: num_running(small) == 2, timeout_s=60, what="the small sweep's share")
+    until(lambda: num_running(small) == 2, timeout_s=120, what="the small sweep's share")
 
     assert num_running(large) == 2
     waiting = [t for t in large.trials(state="pending") if t.record.attempt]
@@ -166,7 +166,7 @@ def test_a_small_sweep_gets_its_share_of_a_full_cluster(submit: Submit, gate: Pa
     assert {t.number for t in waiting} == {2, 3}, "the youngest"
     other.touch()
     ended(small)
-    until(lambda: num_running(large) == 4, timeout_s=60, what="the cluster for the large one alone")
+    until(lambda: num_running(large) == 4, timeout_s=120, what="the cluster for the large one alone")
     came_back = [large.trial(number).record for number in (2, 3)]
     assert all((t.state, t.attempt) == (TrialState.RUNNING, 2) for t in came_back)
     large.cancel()
@@ -185,7 +185,7 @@ def test_trials_that_wait_let_a_more_urgent_sweep_pass(submit: Submit, gate: Pat
     time.sleep(1)  # within it the others are told
     soon.touch()
 
-    until(lambda: num_running(urgent) == 3, timeout_s=60, what="all that the urgent sweep wants")
+    until(lambda: num_running(urgent) == 3, timeout_s=120, what="all that the urgent sweep wants")
     until(lambda: num_running(early) == 1, what="the place that is left")
     gate.touch()
     ended(urgent)
@@ -195,9 +195,9 @@ def test_trials_that_wait_let_a_more_urgent_sweep_pass(submit: Submit, gate: Pat
 def test_a_sweep_that_has_no_share_lets_its_worker_go(submit: Submit, gate: Path) -> None:
     whole: dict[str, Any] = {"resources": {"cpu": 4}}
     first = held(submit, gate, budget={"trials": 2}, **whole)
-    until(lambda: num_running(first) == 1, timeout_s=60, what="a trial on all of the cluster")
+    until(lambda: num_running(first) == 1, timeout_s=120, what="a trial on all of the cluster")
     urgent = submit("good", budget={"trials": 1}, priority=1, wait=False, **whole, **NO_STOPPING)
-    until(lambda: list(urgent.trials(state="pending")), timeout_s=60, what="a more urgent trial that waits")
+    until(lambda: list(urgent.trials(state="pending")), timeout_s=120, what="a more urgent trial that waits")
     gate.touch()
     ended(urgent)
     ended(first)

@@ -53,7 +53,7 @@ def locked(service: Service) -> Iterator[None]:
 
 def test_a_store_that_is_locked_for_long(service: Service, client: Client, submit: Submit) -> None:
     sweep = submit("learns_slowly", budget={"trials": 2}, scheduler={"type": "none"}, concurrency=2, wait=False)
-    until(lambda: has_come_to(sweep, 2), timeout_s=60, what="a trial on its way")
+    until(lambda: has_come_to(sweep, 2), timeout_s=120, what="a trial on its way")
 
     with locked(service), ThreadPoolExecutor() as pool:
         known, began = sweep.refresh().num_results, time.monotonic()
@@ -69,7 +69,7 @@ def test_a_store_that_is_locked_for_long(service: Service, client: Client, submi
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.headers["retry-after"] == "1"
     assert "another process has been writing for too long" in refused.json()["detail"]
-    assert sweep.wait(timeout_s=60, progress=False).state is SweepState.SUCCEEDED
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
     check_untouched(sweep)
     assert all(t.record.step == STEPS and t.record.attempt == 1 for t in sweep.trials())
     assert not list(client.sweeps(name="exp"))
@@ -81,7 +81,7 @@ def test_a_replica_that_is_killed(service: Service, client: Client, submit: Subm
     seen: list[Event] = []
     watcher = threading.Thread(target=lambda: seen.extend(sweep.events()), daemon=True)
     watcher.start()
-    until(lambda: has_come_to(sweep, 2), timeout_s=60, what="a trial on its way")
+    until(lambda: has_come_to(sweep, 2), timeout_s=120, what="a trial on its way")
     (replica,) = processes_of(service, "ServeReplica")
 
     telling = Telling()
@@ -96,7 +96,7 @@ def test_a_replica_that_is_killed(service: Service, client: Client, submit: Subm
         submitted = submission.result(timeout=WAIT_S)
 
     assert [found.id for found in client.sweeps(name="submitted-once")] == [submitted.id]
-    assert sweep.wait(timeout_s=60, progress=False).state is SweepState.SUCCEEDED
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
     check_untouched(sweep)
     watcher.join(timeout=WAIT_S)
     assert [event.id for event in seen] == [event.id for event in sweep.events()]

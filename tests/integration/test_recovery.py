@@ -62,12 +62,12 @@ def came_back(sweep: SweepHandle) -> list[str]:
 
 def test_a_sweep_goes_on_when_its_runner_is_killed(service: Service, submit: Submit) -> None:
     sweep = submit("learns_slowly", budget={"trials": 4}, scheduler={"type": "none"}, concurrency=2, wait=False)
-    until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
+    until(lambda: has_come_to(sweep, 4), timeout_s=120, what="a trial on its way")
     (runner,) = processes_of(service, "RunnerActor")
 
     kill(runner)
 
-    assert sweep.wait(timeout_s=90, progress=False).state is SweepState.SUCCEEDED
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
     check_untouched(sweep)
     assert all(t.record.state is TrialState.COMPLETED and t.record.step == STEPS for t in sweep.trials())
     starts = came_back(sweep)
@@ -79,12 +79,12 @@ def test_a_sweep_goes_on_when_its_runner_is_killed(service: Service, submit: Sub
 def test_paused_trials_wait_for_their_promotion_when_the_runner_is_killed(service: Service, submit: Submit) -> None:
     scheduler = {"type": "asha", "max_t": STEPS, "grace_period": 1, "reduction_factor": 3, "mode": "promote"}
     sweep = submit("learns_slowly", budget={"trials": 9}, scheduler=scheduler, concurrency=2, wait=False)
-    until(lambda: num_paused(sweep) >= 3, timeout_s=60, what="paused trials")
+    until(lambda: num_paused(sweep) >= 3, timeout_s=120, what="paused trials")
     (runner,) = processes_of(service, "RunnerActor")
 
     kill(runner)
 
-    assert sweep.wait(timeout_s=90, progress=False).state is SweepState.SUCCEEDED
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
     check_untouched(sweep)
     decisions = list(sweep.decisions())
     places = [(d.number, d.rung, d.action) for d in decisions]
@@ -98,18 +98,18 @@ def test_paused_trials_wait_for_their_promotion_when_the_runner_is_killed(servic
 
 def test_a_paused_sweep_holds_nothing_and_goes_on(service: Service, submit: Submit) -> None:
     sweep = submit("learns_slowly", budget={"trials": 4}, scheduler={"type": "none"}, concurrency=2, wait=False)
-    until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
+    until(lambda: has_come_to(sweep, 4), timeout_s=120, what="a trial on its way")
 
     sweep.pause()
 
-    until(lambda: sweep.refresh().state is SweepState.PAUSED, timeout_s=30, what="the pause")
+    until(lambda: sweep.refresh().state is SweepState.PAUSED, timeout_s=120, what="the pause")
     assert not {t.record.state for t in sweep.trials()} & {TrialState.RUNNING, TrialState.CANCELLED}
     until(lambda: not processes_of(service, "RunnerActor"), what="the runner's end")
     until(lambda: not processes_of(service, "ImplicitFunc"), what="the workers' end")
     sweep.resume()
     with pytest.raises(Conflict):
         sweep.resume()
-    assert sweep.wait(timeout_s=90, progress=False).state is SweepState.SUCCEEDED
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
     check_untouched(sweep)
     assert all(t.record.state is TrialState.COMPLETED and t.record.step == STEPS for t in sweep.trials())
     assert any(line != "from step 0" for line in came_back(sweep))
@@ -123,12 +123,12 @@ def test_failures_are_counted_across_runners(service: Service, submit: Submit, t
         failures={"max_retries": 1},
         wait=False,
     )
-    until(lambda: any(t.record.step and t.record.attempt == 2 for t in sweep.trials()), timeout_s=60, what="a retry")
+    until(lambda: any(t.record.step and t.record.attempt == 2 for t in sweep.trials()), timeout_s=120, what="a retry")
     (runner,) = processes_of(service, "RunnerActor")
 
     kill(runner)
 
-    assert sweep.wait(timeout_s=90, progress=False).state is SweepState.FAILED
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.FAILED
     trial = sweep.trial(0).record
     assert (trial.state, trial.attempt) == (TrialState.FAILED, 3), (
         "a lost attempt counts for nothing, a failed one does"
@@ -173,12 +173,12 @@ def test_a_sweep_outlives_its_machine(tmp_path: Path) -> None:
     first = Service(tmp_path / "home", "--num-cpus", "2")
     try:
         sweep = first.client.submit(OUTLIVES, code=HERE / "userland")
-        until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
+        until(lambda: has_come_to(sweep, 4), timeout_s=120, what="a trial on its way")
     finally:
         first.kill()
     with started_again(first) as second:
         again = second.client.sweep(sweep.id)
-        assert again.wait(timeout_s=90, progress=False).state is SweepState.SUCCEEDED
+        assert again.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
         check_untouched(again)
         assert any(line != "from step 0" for line in came_back(again))
 
@@ -189,7 +189,7 @@ def test_a_sweep_outlives_rays_own_store(tmp_path: Path) -> None:
     first = Service(tmp_path / "home", "--num-cpus", "2")
     try:
         sweep = first.client.submit({**OUTLIVES, "budget": {"trials": 12}}, code=HERE / "userland")
-        until(lambda: has_come_to(sweep, 4), timeout_s=60, what="a trial on its way")
+        until(lambda: has_come_to(sweep, 4), timeout_s=120, what="a trial on its way")
         (gcs,) = (p for p in psutil.Process(first.process.pid).children(recursive=True) if p.name() == "gcs_server")
         kill(gcs)
         until(lambda: first.process.poll() is not None, timeout_s=150, what="the service's end")

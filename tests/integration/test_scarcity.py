@@ -123,7 +123,7 @@ def test_a_full_disk_holds_sweeps_up_and_loses_nothing(service: Machine, tmp_pat
     words = {"words": str(tmp_path)}
     saving = submitted(service, "goes_on_when_told", concurrency=2, constants={**words, "saves": True})
     telling = submitted(service, "goes_on_when_told", concurrency=1, constants={**words, "saves": False})
-    until(lambda: has_come_to(saving, 3) and has_come_to(telling, 3), timeout_s=90, what="trials on their way")
+    until(lambda: has_come_to(saving, 3) and has_come_to(telling, 3), timeout_s=120, what="trials on their way")
 
     with full(service):
         (tmp_path / "go").touch()
@@ -140,13 +140,13 @@ def test_a_full_disk_holds_sweeps_up_and_loses_nothing(service: Machine, tmp_pat
         assert not list((service.home / "packages").glob(".upload-*"))
 
         until(
-            lambda: len(list(tmp_path.glob("ended-*"))) == 2, timeout_s=60, what="the end of trials that save nothing"
+            lambda: len(list(tmp_path.glob("ended-*"))) == 2, timeout_s=120, what="the end of trials that save nothing"
         )
         assert saving.refresh().state is telling.refresh().state is SweepState.RUNNING
         assert telling.record.num_results < 2 * STEPS
 
     for sweep in (saving, telling):
-        assert sweep.wait(timeout_s=60, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason
+        assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason
         check_untouched(sweep)
         trials = [t.record for t in sweep.trials()]
         assert {(t.state, t.step, t.attempt) for t in trials} == {(TrialState.COMPLETED, STEPS, 1)}
@@ -160,14 +160,14 @@ def test_a_full_disk_holds_sweeps_up_and_loses_nothing(service: Machine, tmp_pat
 def test_a_trial_that_eats_all_memory(service: Machine, tmp_path: Path) -> None:
     """Ray 2.60 kills what it can start again, our controller too, and then the youngest, until there is enough."""
     sweep = submitted(service, "eats_memory", budget={"trials": 1}, constants={"words": str(tmp_path)})
-    until((tmp_path / "eats").exists, timeout_s=90, what="the trial on its way")
+    until((tmp_path / "eats").exists, timeout_s=120, what="the trial on its way")
     (worker,) = processes_of(service, "ImplicitFunc")
 
     service.use_memory(TOO_MUCH)
     worker.wait(30)
     service.use_memory(0.1)
 
-    assert sweep.wait(timeout_s=90, progress=False).state is SweepState.FAILED
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.FAILED
     trial = sweep.trial(0)
     assert trial.record.failure is not None
     assert trial.record.failure.kind is FailureKind.HOST_OOM, trial.record.failure

@@ -134,9 +134,13 @@ def test_a_killed_spare_harms_nobody(submit: Submit, spare: Waiting, victim: str
         until(lambda: gone(spare.worker), what="the end of the worker that waited for its trials")
 
     # for a moment Ray may still give out the worker that is dead: an attempt that fails, as with any worker
-    sweep = submit("good", budget={"trials": 1}, failures={"max_retries": 1})
+    sweep = submit("tells_where", budget={"trials": 1}, failures={"max_retries": 1})
 
     assert sweep.state is SweepState.SUCCEEDED, sweep.record.reason
+    metrics = sweep.trial(0).record.metrics
+    assert metrics["process"] != spare.worker.pid
+    in_its_folder = metrics["module"] == str(spare.folder / "trainables.py")
+    assert in_its_folder == (victim == "worker"), "the runner that is left is of use, and the one that is gone is not"
 
 
 def test_the_spare_of_a_killed_controller_is_let_go(service: Service, submit: Submit, spare: Waiting) -> None:
@@ -144,7 +148,7 @@ def test_the_spare_of_a_killed_controller_is_let_go(service: Service, submit: Su
 
     os.kill(controller.pid, signal.SIGKILL)
 
-    until(lambda: gone(spare.runner) and gone(spare.worker), timeout_s=60, what="their end")
+    until(lambda: gone(spare.runner) and gone(spare.worker), timeout_s=120, what="their end")
     another = until(lambda: waiting(service), timeout_s=120, what="another spare runner")
     sweep = submit("tells_where", budget={"trials": 1})
     assert another is not None
@@ -153,7 +157,7 @@ def test_the_spare_of_a_killed_controller_is_let_go(service: Service, submit: Su
 
 def test_a_sweep_that_a_spare_took_up_outlives_the_controller(service: Service, submit: Submit, spare: Waiting) -> None:
     sweep = submit("endless", budget={"wall_time_s": 25}, concurrency=1, wait=False)
-    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=120, what="a first result")
     (controller,) = processes_of(service, "ray::ControllerActor")
 
     os.kill(controller.pid, signal.SIGKILL)
@@ -169,19 +173,19 @@ def test_a_sweep_whose_spare_died_with_the_controller_is_found_again(
 ) -> None:
     """Its next runner is none that waited, and the controller's next life must look for that one."""
     sweep = submit("endless", budget={"wall_time_s": 300}, concurrency=1, wait=False)
-    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=120, what="a first result")
     (controller,) = processes_of(service, "ray::ControllerActor")
     for process in (controller, spare.runner):
         os.kill(process.pid, signal.SIGKILL)
-    until(lambda: any(t.record.attempt == 2 for t in sweep.trials()), timeout_s=60, what="a second attempt")
+    until(lambda: any(t.record.attempt == 2 for t in sweep.trials()), timeout_s=120, what="a second attempt")
     (controller,) = processes_of(service, "ray::ControllerActor")
 
     os.kill(controller.pid, signal.SIGKILL)
 
     known = sweep.refresh().num_results
-    until(lambda: sweep.refresh().num_results > known, timeout_s=60, what="a result after that")
+    until(lambda: sweep.refresh().num_results > known, timeout_s=120, what="a result after that")
     sweep.cancel()
-    assert sweep.wait(timeout_s=60, progress=False).state is SweepState.CANCELLED, sweep.record.reason
+    assert sweep.wait(timeout_s=120, progress=False).state is SweepState.CANCELLED, sweep.record.reason
     assert [t.record.attempt for t in sweep.trials()] == [2], "the runner was found"
 
 

@@ -33,11 +33,11 @@ def store() -> Iterator[StoredFolder]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         try:
-            until(lambda: answers(f"{url}/toprung-tests"), timeout_s=60, what="the store")
+            until(lambda: answers(f"{url}/toprung-tests"), timeout_s=120, what="the store")
             yield StoredFolder(BUCKET)
         finally:
             server.terminate()
-            server.wait(timeout=10)
+            server.wait(timeout=60)
 
 
 def answers(bucket: str) -> bool:
@@ -114,10 +114,10 @@ def test_a_sweep_pauses_promotes_and_goes_on_from_a_store(
 ) -> None:
     scheduler = {"type": "asha", "max_t": 9, "grace_period": 1, "reduction_factor": 3, "mode": "promote"}
     sweep = submit(with_store, "learns_slowly", budget={"trials": 6}, scheduler=scheduler, concurrency=2)
-    until(lambda: sum(t.record.state is TrialState.PAUSED for t in sweep.trials()) >= 2, timeout_s=90, what="pauses")
+    until(lambda: sum(t.record.state is TrialState.PAUSED for t in sweep.trials()) >= 2, timeout_s=120, what="pauses")
 
     sweep.pause()
-    until(lambda: sweep.refresh().state is SweepState.PAUSED, timeout_s=60, what="the sweep's pause")
+    until(lambda: sweep.refresh().state is SweepState.PAUSED, timeout_s=120, what="the sweep's pause")
     sweep.resume()
 
     assert sweep.wait(timeout_s=WAIT_S, progress=False).state is SweepState.SUCCEEDED, sweep.record.reason

@@ -45,11 +45,11 @@ def test_equally_named_trainables_do_not_meet(submit: Submit) -> None:
 @pytest.mark.parametrize("trainable", ["endless", "hangs"])
 def test_cancel(submit: Submit, trainable: str) -> None:
     sweep = submit(trainable, wait=False)
-    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=120, what="a first result")
 
     sweep.cancel()
 
-    record = sweep.wait(timeout_s=60, progress=False)
+    record = sweep.wait(timeout_s=120, progress=False)
     assert record.state is SweepState.CANCELLED
     assert {t.state for t in sweep.trials()} == {TrialState.CANCELLED}
     assert record.num_results >= 1, "what was reported is kept"
@@ -147,12 +147,12 @@ def test_the_example_of_cifar10_with_its_folder(client: Client) -> None:
 
 def test_a_killed_controller_loses_nothing(service: Service, submit: Submit) -> None:
     sweep = submit("endless", budget={"wall_time_s": 25}, concurrency=1, wait=False)
-    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=60, what="a first result")
+    until(lambda: any(t.record.step for t in sweep.trials()), timeout_s=120, what="a first result")
     (controller,) = processes_of(service, "ControllerActor")
 
     os.kill(controller.pid, signal.SIGKILL)
 
-    record = sweep.wait(timeout_s=90, progress=False)
+    record = sweep.wait(timeout_s=120, progress=False)
     assert record.state is SweepState.SUCCEEDED, record.reason
     for trial in sweep.trials():
         steps = [result.step for result in trial.results()]
@@ -171,7 +171,7 @@ def test_a_service_that_is_stopped_keeps_what_its_sweeps_reached(tmp_path: Path)
     }
     try:
         sweep = first.client.submit(spec, code=Path(__file__).parent / "userland")
-        until(lambda: any(t.record.step > 3 for t in sweep.trials()), timeout_s=90, what="some results")
+        until(lambda: any(t.record.step > 3 for t in sweep.trials()), timeout_s=120, what="some results")
     finally:
         first.stop()
 
@@ -206,5 +206,5 @@ def test_nothing_of_the_service_answers_strangers(service: Service) -> None:
         with grpc.insecure_channel(f"127.0.0.1:{address.port}") as channel:
             call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
             with pytest.raises(grpc.RpcError) as refused:
-                call(b"", timeout=10)
+                call(b"", timeout=60)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, address

@@ -165,9 +165,9 @@ def test_what_a_fast_trial_reported_before_it_failed_is_kept(submit: Submit) -> 
 def test_a_result_does_not_wait_for_the_next(submit: Submit) -> None:
     sweep = submit("lingers", budget={"trials": 1}, wait=False)
 
-    until(lambda: any(t.record.step == 3 for t in sweep.trials()), timeout_s=60, what="the third result")
+    until(lambda: any(t.record.step == 3 for t in sweep.trials()), timeout_s=120, what="the third result")
     sweep.cancel()
-    sweep.wait(timeout_s=60, progress=False)
+    sweep.wait(timeout_s=120, progress=False)
 
 
 def test_a_sweep_whose_trials_all_fail_alike_ends_early(submit: Submit) -> None:

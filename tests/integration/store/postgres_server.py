@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+
+from tests.integration.conftest import free_port
 
 _START_S = 60.0
 _NOBODY = 65534
@@ -76,10 +77,3 @@ def _command(binaries: Path, program: str, *arguments: str) -> list[str]:
     root = os.geteuid() == 0
     # --pdeathsig: also a killed test run leaves no server behind
     return ["setpriv", "--pdeathsig=INT", *(nobody if root else []), "--", str(binaries / program), *arguments]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

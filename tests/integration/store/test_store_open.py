@@ -12,8 +12,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from tests.integration.conftest import free_port
 from tests.integration.store.conftest import NewUrl
-from tests.integration.store.postgres_server import Postgres, free_port
+from tests.integration.store.postgres_server import Postgres
 from tests.integration.store.records import make_spec, new_sweep, result, trial
 from toprung.errors import Malformed, Unavailable
 from toprung.serve.store import Store

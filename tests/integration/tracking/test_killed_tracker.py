@@ -26,13 +26,13 @@ def test_wandb_and_mlflow_have_each_step_once(service: Service, submit: Submit) 
         "learns_slowly", budget={"trials": 6}, scheduler=scheduler, concurrency=2, wait=False, tracking=tracking
     )
     uri = f"sqlite:///{service.home}/mlflow/mlflow.db"
-    until(lambda: num_paused(sweep) >= 2, timeout_s=90, what="paused trials")
+    until(lambda: num_paused(sweep) >= 2, timeout_s=120, what="paused trials")
     kill_tracker(service)
     assert sweep.wait(timeout_s=120, progress=False).state is SweepState.SUCCEEDED
-    until(lambda: (service.home / "mlflow" / "mlflow.db").exists(), timeout_s=90, what="MLflow's database")
+    until(lambda: (service.home / "mlflow" / "mlflow.db").exists(), timeout_s=120, what="MLflow's database")
     kill_tracker(service)
     until(lambda: "toprung.state" in logged(uri, sweep).tags, timeout_s=120, what="the sweep's end in MLflow")
-    until(lambda: sweep.id in wandb_file.runs_in(service.home), timeout_s=60, what="the sweep's run for W&B")
+    until(lambda: sweep.id in wandb_file.runs_in(service.home), timeout_s=120, what="the sweep's run for W&B")
 
     assert [e.data for e in sweep.events() if e.type == "warning"] == []
     runs, logged_runs = wandb_file.runs_in(service.home), mlflow_runs.runs_in(uri, "killed")
@@ -54,7 +54,7 @@ def kill_tracker(service: Service) -> None:
     kill(tracker)
     until(
         lambda: [p.pid for p in processes_of(service, "TrackerActor") if p.pid != tracker.pid],
-        timeout_s=60,
+        timeout_s=120,
         what="another tracker",
     )
 

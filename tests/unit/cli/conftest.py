@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import uvicorn
+from tests.integration.conftest import until
 from tests.unit.cli.cli_served import Served, seeded
 
 from toprung.serve.home import Home
@@ -39,9 +39,7 @@ def serving(
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 20
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: server.started, what="the server")
         port = server.servers[0].sockets[0].getsockname()[1]
         monkeypatch.setenv("TOPRUNG_URL", f"http://127.0.0.1:{port}")
         yield seeded(f"http://127.0.0.1:{port}", store, home)

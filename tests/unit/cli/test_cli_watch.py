@@ -38,7 +38,7 @@ async def watching(
             yield app, pilot
 
 
-async def until(pilot: Driver, condition: Callable[[], bool], within_s: float = 20) -> None:
+async def until(pilot: Driver, condition: Callable[[], bool], within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it has not come to that"

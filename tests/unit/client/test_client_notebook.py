@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import nbformat
 import pytest
 import uvicorn
 from nbclient import NotebookClient
+from tests.integration.conftest import until
 from tests.unit.client.client_help import Connect, answer, sweep
 from tests.unit.serve.sweeps_help import filled, swept
 
@@ -35,10 +35,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(create_app(store, tmp_path), port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.01)
+    until(lambda: server.started, what="the server")
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True

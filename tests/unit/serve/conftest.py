@@ -24,3 +24,11 @@ async def http(store: Store, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]
     transport = httpx.ASGITransport(create_app(store, tmp_path), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
+
+
+@pytest.fixture
+async def guarded(store: Store, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """The same with access control; nobody is logged in."""
+    transport = httpx.ASGITransport(create_app(store, tmp_path, auth=True), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://head.example:8000") as client:
+        yield client

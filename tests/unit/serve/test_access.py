@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from toprung.access import Scope
-from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 
 YAML = {"Content-Type": "application/yaml"}
@@ -24,13 +23,6 @@ budget: {trials: 3}
 """
 OPEN = {"/healthz", "/readyz"}
 READ_ONLY_POST = {"/v1/sweeps:validate"}
-
-
-@pytest.fixture
-async def guarded(store: Store, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(store, tmp_path, auth=True), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://head.example:8000") as client:
-        yield client
 
 
 def bearer(store: Store, owner: str, scope: Scope = Scope.WRITE) -> dict[str, str]:

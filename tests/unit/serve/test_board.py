@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import httpx
-import pytest
 from fastapi.routing import APIRoute
 
 from toprung.access import Scope
 from toprung.errors import Unavailable
 from toprung.serve.http import board
-from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 from toprung.serve.tracking.live import LiveBoards, Program
 from toprung.tuning.spec import spec_from
@@ -20,13 +15,6 @@ from toprung.tuning.spec import spec_from
 HTML = {"Accept": "text/html,*/*"}
 NONE = "/tensorboard/swp_none/"
 """A sweep that isn't there: who is let through to it gets 404, and no TensorBoard is started."""
-
-
-@pytest.fixture
-async def guarded(store: Store, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(store, tmp_path, auth=True), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://head.example:8000") as client:
-        yield client
 
 
 async def test_a_stranger_is_led_to_the_login_or_told(guarded: httpx.AsyncClient) -> None:

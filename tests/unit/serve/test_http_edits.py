@@ -15,6 +15,11 @@ from toprung.tuning.records import Batch, RunEnvironment, SweepState, Trial, Tri
 from toprung.tuning.run.seeds import sweep_seed, trial_seed
 
 
+def trial(sweep_id: str, number: int, state: TrialState, x: float, **more: Any) -> Trial:
+    given = {"sweep_id": sweep_id, "number": number, "state": state, "params": {"x": x}, "config": {"x": x}}
+    return Trial.model_validate({**given, "attempt": 1, "created_at": utc_now(), **more})
+
+
 async def etag_of(http: httpx.AsyncClient, sweep_id: str) -> str:
     return (await http.get(f"/v1/sweeps/{sweep_id}")).headers["etag"]
 
@@ -104,22 +109,14 @@ async def test_single_trials(http: httpx.AsyncClient, store: Store) -> None:
     made = await submitted(http)
     path = f"/v1/sweeps/{made['id']}/trials"
     store.set_sweep_state(made["id"], SweepState.RUNNING)
-    trial = Trial(
-        sweep_id=made["id"],
-        number=0,
-        state=TrialState.RUNNING,
-        params={"x": 0.5},
-        config={"x": 0.5},
-        attempt=1,
-        created_at=utc_now(),
-    )
-    store.write(Batch(sweep_id=made["id"], trials=[trial]))
+    going = trial(made["id"], 0, TrialState.RUNNING, 0.5)
+    store.write(Batch(sweep_id=made["id"], trials=[going]))
     early = await http.post(f"{path}/0:retry")
     assert (early.status_code, early.json()["state"]) == (409, "running")
     stopped = await http.post(f"{path}/0:stop")
     assert (stopped.status_code, stopped.json()["stop_requested"]) == (202, True)
     over: dict[str, Any] = {"state": TrialState.CANCELLED, "ended_at": utc_now()}
-    store.write(Batch(sweep_id=made["id"], trials=[trial.model_copy(update=over)]))
+    store.write(Batch(sweep_id=made["id"], trials=[going.model_copy(update=over)]))
     late = await http.post(f"{path}/0:stop")
     assert (late.status_code, late.json()["state"]) == (409, "cancelled")
     assert (await http.post(f"{path}/0:retry")).status_code == 202
@@ -153,19 +150,8 @@ async def test_running_a_trial_again(http: httpx.AsyncClient, store: Store, tmp_
     reported(store, made["id"], [0.25, 0.75])
     package = tmp_path / "packages" / f"{'a' * 64}.zip"
     ran_in = RunEnvironment(python="3.11.7", platform="Linux", code=f"sha256:{package.stem}")
-    asked = Trial(
-        sweep_id=made["id"],
-        number=2,
-        state=TrialState.COMPLETED,
-        params={"x": 0.25},
-        config={"x": 0.25},
-        attempt=1,
-        step=4,
-        created_at=utc_now(),
-        retry_of=0,
-        seed=11,
-        environment=ran_in.key,
-    )
+    more = {"step": 4, "retry_of": 0, "seed": 11, "environment": ran_in.key}
+    asked = trial(made["id"], 2, TrialState.COMPLETED, 0.25, **more)
     store.write(Batch(sweep_id=made["id"], trials=[asked], environments=[ran_in]))
     path = f"/v1/sweeps/{made['id']}/trials"
     found = (await http.get(f"{path}/2/environment")).json()
@@ -192,16 +178,7 @@ async def test_running_a_trial_again(http: httpx.AsyncClient, store: Store, tmp_
 async def test_running_again_what_is_not_over(http: httpx.AsyncClient, store: Store) -> None:
     made = await submitted(http)
     reported(store, made["id"], [0.5])
-    going = Trial(
-        sweep_id=made["id"],
-        number=1,
-        state=TrialState.RUNNING,
-        params={"x": 0.1},
-        config={"x": 0.1},
-        attempt=1,
-        step=4,
-        created_at=utc_now(),
-    )
+    going = trial(made["id"], 1, TrialState.RUNNING, 0.1, step=4)
     store.write(Batch(sweep_id=made["id"], trials=[going]))
     answer = await http.post(f"/v1/sweeps/{made['id']}/trials/1:reproduce")
     assert (answer.status_code, answer.json()["code"], answer.json()["state"]) == (409, "conflict", "running")

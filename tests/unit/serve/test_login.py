@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from toprung.access import Scope
-from toprung.serve.http.app import create_app
 from toprung.serve.http.sessions import SESSION_S
 from toprung.serve.store import Store
 
@@ -25,13 +23,6 @@ SPEC = json.dumps(
         "budget": {"trials": 1},
     }
 )
-
-
-@pytest.fixture
-async def guarded(store: Store, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(store, tmp_path, auth=True), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-        yield client
 
 
 async def log_in(http: httpx.AsyncClient, token: str) -> httpx.Response:

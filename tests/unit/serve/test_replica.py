@@ -8,15 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.integration.conftest import free_port
 
 from toprung.errors import Unavailable
 from toprung.serve.replica import Replica
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_it_answers_from_the_start_until_it_is_deleted(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
+from tests.integration.conftest import free_port, until
 from tests.unit.cli.cli_served import new_sweep, result, trial
 from tests.unit.serve.receiver import Receiver, receiving
 
@@ -38,7 +39,6 @@ from toprung.serve.webhooks.signing import headers
 from toprung.tuning.records import Batch, Failure, Milestone, Sweep, SweepState, utc_now
 from toprung.tuning.webhooks import NewWebhook, WebhookEvent, WebhookFormat, WebhookSweeps
 
-SCOPES = {"root": Scope.ADMIN, "alice": Scope.WRITE, "bob": Scope.WRITE, "eve": Scope.READ}
 LOOPBACK = WebhookSettings(allow=(ip_network("127.0.0.0/8"),))
 
 
@@ -122,20 +122,21 @@ def test_the_end_of_a_sweep_arrives_signed(store: Store, teller: Teller, receive
         Verifier(made.secret).verify(got.body + b" ", got.headers)
 
 
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
 def test_the_receiver_of_the_documentation_takes_it(store: Store, teller: Teller, tmp_path: Path) -> None:
     page = Path(__file__).parents[3] / "docs" / "webhooks.md"
     code = page.read_text().partition("```python\n")[2].partition("```")[0]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     made = store.webhooks.create(f"http://127.0.0.1:{port}/", events=tuple(WebhookEvent))
     env = os.environ | {"SECRET": made.secret, "PORT": str(port)}
     with subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) as process:
         try:
-            deadline = time.monotonic() + 30
-            while time.monotonic() < deadline:
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                    break
+            until(lambda: listens(port), timeout_s=60, what="the receiver")
             end(store, running(store))
             teller.step()
             assert process.stdout is not None
@@ -339,12 +340,24 @@ def test_redirects_are_not_followed(store: Store, teller: Teller, receiver: Rece
     assert store.webhooks.deliveries(made.id, 1)[0].status == 307
 
 
-def test_old_deliveries_are_forgotten(store: Store, teller: Teller, receiver: Receiver) -> None:
+def test_old_deliveries_are_forgotten(
+    store: Store, teller: Teller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = hook(store, receiver)
     end(store, running(store))
     teller.step()
-    store.webhooks.forget(utc_now())
-    assert store.webhooks.deliveries(made.id, 10) == []
+
+    def left(later: timedelta) -> int:
+        """Deliveries that a service which begins so much later still knows."""
+        monkeypatch.setattr(sending, "utc_now", lambda: utc_now() + later)
+        another = Sending(store, LOOPBACK)
+        another.step()
+        another.close()
+        return len(store.webhooks.deliveries(made.id, 10))
+
+    minute = timedelta(minutes=1)
+    assert left(sending.KEPT - minute) > 0
+    assert left(sending.KEPT + minute) == 0
 
 
 # -- where it may go ------------------------------------------------------------------------------------------------
@@ -373,10 +386,20 @@ def test_addresses_that_are_not_public_are_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://8.8.8.8/", "8.8.8.8", "https://", "https://me:secret@8.8.8.8/", "http://8.8.8.8/", "https:///x"]
+    ("url", "why"),
+    [
+        ("ftp://8.8.8.8/", "must be an http or https URL"),
+        ("8.8.8.8", "must be an http or https URL"),
+        ("https://", "must be an http or https URL"),
+        ("https:///x", "must be an http or https URL"),
+        (f"https://8.8.8.8/{'x' * 2_000}", "at most 2,000 characters"),
+        ("https://8.8.8.8:port/", "is no URL"),
+        ("https://me:secret@8.8.8.8/", "must not hold a user or a password"),
+        ("http://8.8.8.8/", "must be https"),
+    ],
 )
-def test_urls_that_are_none(url: str) -> None:
-    with pytest.raises(Refused):
+def test_urls_that_are_none(url: str, why: str) -> None:
+    with pytest.raises(Refused, match=why):
         resolve(url, ())
 
 

@@ -1,0 +1,118 @@
+"""Pages that nobody sees hold no connections, and services go away and come back under a page that is open."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import WIDE
+from tests.browser.growing import Growing
+from tests.integration.conftest import free_port, until
+from toprung.serve.home import Home
+from toprung.serve.http.app import close, create_app
+from toprung.serve.store import Store
+
+pytestmark = pytest.mark.slow
+
+HIDE = """() => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => window.isHidden });
+    window.isHidden = true;
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+SHOW = "window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))"
+
+
+class Served:
+    """The application over a store, without a cluster, at an address that it comes back to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home.at(folder / "home")
+        self.store = Store(f"sqlite:///{folder}/toprung.db")
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self) -> None:
+        self._app = create_app(self.store, self.home.path)
+        config = uvicorn.Config(self._app, port=self._port, log_level="warning", timeout_graceful_shutdown=1)
+        server = self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=server.run)
+        self._thread.start()
+        until(lambda: server.started, what="the server")
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        close(self._app)
+
+
+@pytest.fixture
+def served(tmp_path: Path, chromium: Browser) -> Iterator[Served]:
+    served = Served(tmp_path)
+    yield served
+    served.stop()
+    served.store.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, served: Served) -> Iterator[Page]:
+    with chromium.new_context(base_url=served.url, viewport=WIDE, reduced_motion="reduce") as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+        assert errors == []
+
+
+def test_a_hidden_page_gives_its_connections_up_and_goes_on_where_it_was(page: Page, served: Served) -> None:
+    sweep = Growing(served.store, workers=1, scheduler={"type": "none", "max_t": 9})
+    sweep.grow(1)
+    log = served.home.log(sweep.id, 0, 1)
+    log.parent.mkdir(parents=True)
+    printed = "eins\nzwölf, an"
+    log.write_text(printed, encoding="utf-8")
+    page.clock.install()
+    page.goto(f"/sweeps/{sweep.id}/trials/0")
+    output = page.get_by_role("region", name="What the attempt printed")
+    expect(output).to_have_text(printed)
+    live = page.get_by_role("status").filter(has_text="live")
+    expect(live).to_be_visible()
+
+    with (
+        page.expect_event("requestfailed", lambda request: "/events?" in request.url),
+        page.expect_event("requestfailed", lambda request: "/logs?" in request.url),
+    ):
+        page.evaluate(HIDE)
+        page.clock.fast_forward(5_000)
+    sweep.grow(2)
+    with log.open("ab") as file:
+        file.write(b"d then more\n")
+    with page.expect_request(lambda request: "/logs?" in request.url) as asked:
+        page.evaluate(SHOW)
+
+    assert f"offset={len(printed.encode())}&" in asked.value.url
+    expect(output).to_have_text("eins\nzwölf, and then more")
+    expect(page.get_by_text(re.compile(r"at step \d of 3\."))).to_be_visible()
+    expect(live).to_be_visible()
+
+
+def test_a_page_that_is_opened_behind_another_one_takes_no_connection(page: Page, served: Served) -> None:
+    sweep = Growing(served.store)
+    page.add_init_script(f"({HIDE})()")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("/")
+    row = page.get_by_role("row", name=sweep.sweep.name)
+    expect(row).to_be_visible()
+    assert not [url for url in asked if "/v1/events" in url]
+    page.evaluate(SHOW)
+    expect(page.get_by_text("● live")).to_be_visible()
+    sweep.grow(4)
+    expect(row.locator(".best .num")).not_to_have_text("–")

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import WIDE
 from tests.browser.growing import Growing
-from tests.integration.conftest import free_port, until
-from toprung.serve.home import Home
-from toprung.serve.http.app import close, create_app
-from toprung.serve.store import Store
+from tests.browser.serving import Served, serving, watched
 
 pytestmark = pytest.mark.slow
 
@@ -28,47 +22,16 @@ HIDE = """() => {
 SHOW = "window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))"
 
 
-class Served:
-    """The application over a store, without a cluster, at an address that it comes back to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.home = Home.at(folder / "home")
-        self.store = Store(f"sqlite:///{folder}/toprung.db")
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-        self.start()
-
-    def start(self) -> None:
-        self._app = create_app(self.store, self.home.path)
-        config = uvicorn.Config(self._app, port=self._port, log_level="warning", timeout_graceful_shutdown=1)
-        server = self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=server.run)
-        self._thread.start()
-        until(lambda: server.started, what="the server")
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        close(self._app)
-
-
 @pytest.fixture
 def served(tmp_path: Path, chromium: Browser) -> Iterator[Served]:
-    served = Served(tmp_path)
-    yield served
-    served.stop()
-    served.store.close()
+    with serving(tmp_path) as served:
+        yield served
 
 
 @pytest.fixture
 def page(chromium: Browser, served: Served) -> Iterator[Page]:
-    with chromium.new_context(base_url=served.url, viewport=WIDE, reduced_motion="reduce") as context:  # type: ignore[arg-type]
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    with watched(chromium, served.url) as page:
         yield page
-        assert errors == []
 
 
 def test_a_hidden_page_gives_its_connections_up_and_goes_on_where_it_was(page: Page, served: Served) -> None:

@@ -120,10 +120,10 @@ function drawNode(row, node, takeBack) {
 }
 
 function drawSweep(row, sweep) {
-  if (isDrawn(row, sweep)) return;
   const start = sweep.queue?.expected_start_at;
   const wait = start ? (Date.parse(start) - Date.now()) / 1000 : null;
   const queue = sweep.queue ? `${sweep.queue.position}. in line${wait > 0 ? `, ≈ ${duration(wait)}` : ""}` : "–";
+  if (isDrawn(row, [sweep, queue])) return;
   replace(
     row,
     h("td", null, h("a", { href: path`/sweeps/${sweep.sweep_id}` }, sweep.name)),

@@ -4,7 +4,7 @@ import { events, get } from "../api.js";
 import { go } from "../app.js";
 import { h, keyed, replace, setText } from "../dom.js";
 import { stateLabel } from "../format.js";
-import { paced } from "../sweep/pace.js";
+import { paced, ticking } from "../sweep/pace.js";
 import { asked } from "../sweep/model.js";
 import { actionsFor, trialButton } from "../sweep/trial_actions.js";
 import { isOver, story } from "../sweep/words.js";
@@ -14,6 +14,7 @@ import { logs } from "../trial/logs.js";
 import { path } from "../url.js";
 
 const EVERY_MS = 1000;
+const TICK_MS = 5_000;
 
 /** Shows a trial, and goes on showing it as it changes. */
 export async function show(root, { params, signal, session }) {
@@ -63,6 +64,7 @@ export async function show(root, { params, signal, session }) {
   }
 
   tell();
+  ticking(TICK_MS, () => facts.update(trial), signal);
   const soon = paced(EVERY_MS, refresh, signal);
   soon();
   events(`${sweepApi}/events?last_event_id=newest`, (event) => {

@@ -71,3 +71,27 @@ def test_the_list_is_read_once_and_not_empty_before_it_came(page: Page) -> None:
     expect(page.get_by_text("● live")).to_be_visible()
     page.clock.run_for(40_000)
     assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("ended")
+def test_the_theme_is_the_systems_until_one_is_chosen(page: Page) -> None:
+    def shown() -> str:
+        theme: str = page.evaluate("getComputedStyle(document.documentElement).colorScheme")
+        return theme
+
+    page.emulate_media(color_scheme="dark")
+    page.goto("/sweeps/over")
+    plot = page.locator('[data-figure="best"][data-drawn] .main-svg').first
+    expect(plot).to_be_visible()
+    assert shown() == "dark"
+    with page.expect_response(re.compile("/figures/best.*theme=light")):
+        page.emulate_media(color_scheme="light")
+    page.get_by_role("button", name="Show the page dark").click()
+    expect(page.get_by_role("button", name="Show the page light")).to_be_visible()
+    assert shown() == "dark"
+    other = page.context.new_page()
+    other.goto("/")
+    other.get_by_role("button", name="Show the page light").click()
+    expect(page.get_by_role("button", name="Show the page dark"), "it was chosen in another tab").to_be_visible()
+    page.emulate_media(color_scheme="dark")
+    assert shown() == "light", "what was chosen stays"

@@ -4,11 +4,9 @@ import { h } from "./dom.js";
 
 let loading = null;
 
-/** The theme that is shown: "light" or "dark". */
+/** The theme that is shown: "light" or "dark"; see theme.js. */
 export function theme() {
-  const chosen = document.documentElement.dataset.theme;
-  if (chosen === "light" || chosen === "dark") return chosen;
-  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  return document.documentElement.dataset.theme;
 }
 
 /** Fired on `window` when the theme was changed: figures are asked for anew. */

@@ -69,7 +69,6 @@ export class Chart {
     this.#plot.addEventListener("pointerdown", () => (this.#held = true), { signal });
     for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => this.#release(), { signal });
     window.addEventListener(THEME, () => this.again(), { signal });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.again(), { signal });
     for (const news of ["filter", "metric"]) model.addEventListener(news, () => this.again(), { signal });
     model.addEventListener("selection", () => this.#markSoon(), { signal });
     signal.addEventListener("abort", () => {

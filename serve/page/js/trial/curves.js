@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { h, keyed, setText } from "../dom.js";
-import { clear, draw } from "../figure.js";
+import { THEME, clear, draw } from "../figure.js";
 import { number, when } from "../format.js";
 import { asked } from "../sweep/model.js";
 
@@ -44,6 +44,7 @@ export function curves(api, { objective, signal }) {
     });
   }
 
+  window.addEventListener(THEME, () => results.length && show(), { signal });
   signal.addEventListener("abort", () => grid.querySelectorAll(".plot").forEach(clear));
   return { element: h("section", { class: "trial-curves", "aria-label": "Metrics" }, empty, grid), attempts, refresh };
 }

@@ -1,7 +1,7 @@
 // The page: which view an address means, who is looking, what stands around.
 
 import { ApiError, LOGIN, get } from "./api.js";
-import { showError } from "./dialog.js";
+import { closeDialogs, showError } from "./dialog.js";
 import { h, replace } from "./dom.js";
 import { showHeader } from "./header.js";
 
@@ -23,8 +23,7 @@ let session = null;
 
 /** The view of the present address. */
 async function render({ focus = false } = {}) {
-  leaving.abort();
-  leaving = new AbortController();
+  leave();
   const { signal } = leaving;
   const root = h("div", { class: "view" });
   replace(main, root);
@@ -51,6 +50,13 @@ async function render({ focus = false } = {}) {
     if (error instanceof ApiError && error.status === 401) await askWho(root, signal);
     else showError(root, error, nextStep(error));
   }
+}
+
+/** The view ends, with all that it asks and listens to. */
+function leave() {
+  leaving.abort();
+  leaving = new AbortController();
+  closeDialogs();
 }
 
 function match(pathname) {
@@ -137,8 +143,7 @@ document.addEventListener("click", (event) => {
 window.addEventListener("popstate", () => render({ focus: true }));
 window.addEventListener(LOGIN, () => {
   if (!leaving.signal.aborted && session?.auth !== false) {
-    leaving.abort(); // the view ends: all it asks for would be refused
-    leaving = new AbortController();
+    leave(); // all it asks for would be refused
     const root = h("div", { class: "view" });
     replace(main, root);
     askWho(root, leaving.signal);

@@ -2,7 +2,7 @@
 
 import { get, send } from "../api.js";
 import { showError, toast } from "../dialog.js";
-import { h, keyed, replace } from "../dom.js";
+import { h, keyed, replace, scrolling } from "../dom.js";
 import { THEME, clear } from "../figure.js";
 import { bytes, duration, number, stateLabel } from "../format.js";
 import { path } from "../url.js";
@@ -151,7 +151,7 @@ function findings({ findings: found, nodes, took_s: took }) {
 
 function table(names, body, firstNumber, label, lastText = names.length) {
   const heads = names.map((name, index) => h("th", { scope: "col", class: index >= firstNumber && index < lastText ? "num" : "" }, name));
-  return h("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: label }, h("table", { class: "table cluster" }, h("thead", null, h("tr", null, heads)), body));
+  return scrolling(label, h("table", { class: "table cluster" }, h("thead", null, h("tr", null, heads)), body));
 }
 
 function build(root, session, onCheckUp) {

@@ -4,6 +4,7 @@ import { send, text } from "../api.js";
 import { go } from "../app.js";
 import { showError, toast } from "../dialog.js";
 import { h, replace } from "../dom.js";
+import { plural } from "../format.js";
 import { path } from "../url.js";
 import { upload, withCode } from "./submit/code.js";
 import { Draft } from "./submit/draft.js";
@@ -93,8 +94,7 @@ export async function show(root, { query, signal, session }) {
     yaml.mark(problems);
     parts.submit.disabled = true;
     if (!problems.length) return showError(parts.said, error);
-    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-    replace(parts.said, h("p", { class: "bad" }, h("strong", null, count)), problemList(problems, yaml.goTo));
+    replace(parts.said, h("p", { class: "bad" }, h("strong", null, plural(problems.length, "problem"))), problemList(problems, yaml.goTo));
   }
 
   async function onSubmit() {

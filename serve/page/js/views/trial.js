@@ -7,7 +7,8 @@ import { stateLabel } from "../format.js";
 import { paced, ticking } from "../sweep/pace.js";
 import { asked } from "../sweep/model.js";
 import { actionsFor, trialButton } from "../sweep/trial_actions.js";
-import { isOver, story } from "../sweep/words.js";
+import { story } from "../sweep/words.js";
+import { trackingLinks } from "../sweep/tracking.js";
 import { curves } from "../trial/curves.js";
 import { decisions, failure, panel, parameters, standingFacts, surroundings } from "../trial/facts.js";
 import { logs } from "../trial/logs.js";
@@ -28,19 +29,19 @@ export async function show(root, { params, signal, session }) {
   const facts = standingFacts();
   const why = h("div", { class: "sweep-why" });
   const tools = h("div", { class: "toolbar" });
-  const metrics = curves(api, { objective: sweep.spec.metric.name, signal });
+  const metrics = curves(api, { objective: sweep.spec.metric.name, attempt: () => trial.attempt, signal });
   const decided = decisions();
   const broken = h("div", null);
   const around = h("div", null);
   const output = logs(api, () => trial, signal);
   const sides = h("div", { class: "trial-sides" }, parameters(trial), decided.element, panel("Attempts", metrics.attempts), around);
-  replace(root, h("div", { class: "trial-page" }, head.element, h("header", { class: "sweep-head" }, h("div", { class: "toolbar" }, tools), facts.element, why), broken, metrics.element, sides, output.element));
+  replace(root, h("div", { class: "trial-page" }, head.element, h("header", { class: "sweep-head" }, h("div", { class: "toolbar" }, tools, trackingLinks(sweep, first).map(([label, href, props]) => h("a", { class: "button", href, ...props }, label))), facts.element, why), broken, metrics.element, sides, output.element));
 
   function tell() {
     head.update(trial);
     facts.update(trial);
     keyed(why, story(trial, sweep.spec.metric.name), (text) => text, (text) => h("p", null, text));
-    keyed(tools, actionsFor(trial, mayChange), (each) => each, (name) => trialButton(name, { api: sweepApi, sweep, number: trial.number }));
+    keyed(tools, actionsFor(trial, mayChange), (each) => each, (name) => trialButton(name, { api: sweepApi, sweep, number: trial.number, signal }));
     if (!broken.firstChild && trial.failure) replace(broken, failure(trial));
     output.changed();
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,43 @@ def test_a_page_that_is_opened_behind_another_one_takes_no_connection(page: Page
     expect(page.get_by_text("● live")).to_be_visible()
     sweep.grow(4)
     expect(row.locator(".best .num")).not_to_have_text("–")
+
+
+def test_a_service_comes_back_under_open_pages(chromium: Browser, page: Page, served: Served) -> None:
+    sweep = Growing(served.store, workers=1, scheduler={"type": "none", "max_t": 9})
+    sweep.grow(1)
+    page.goto("/")
+    expect(page.get_by_role("row", name="digits-cnn")).to_be_visible()
+    with ExitStack() as stack:
+
+        def opened(address: str) -> Page:
+            view = stack.enter_context(watched(chromium, served.url))  # tabs of one browser would share connections
+            view.goto(address)
+            return view
+
+        everything = opened("/")
+        one = opened(f"/sweeps/{sweep.id}")
+        trial = opened(f"/sweeps/{sweep.id}/trials/0")
+        compared = opened("/compare?sweeps=digits-cnn")
+        live = [everything.get_by_text("● live"), *(view.get_by_text("live", exact=True) for view in (one, trial))]
+        for each in live:
+            expect(each).to_be_visible()
+        expect(compared.get_by_role("cell", name="trial 0, step 1")).to_be_visible()
+
+        served.stop()
+        for view in (everything, one, trial, compared):
+            expect(view.get_by_text("connection lost, trying again")).to_be_visible()
+        page.get_by_role("link", name="digits-cnn").click()
+        expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+        sweep.grow(10)
+        served.start()
+
+        for each in live:
+            expect(each).to_be_visible()
+        expect(everything.get_by_role("row", name="digits-cnn")).to_contain_text("1/60")
+        expect(one.locator(".trials .count")).to_have_text("2 trials")
+        expect(one.locator(".trials .error-line")).to_be_empty()
+        expect(trial.get_by_text("It was trained to its end.")).to_be_visible()
+        expect(compared.get_by_role("cell", name="1 of 60")).to_be_visible()
+        shown = page.get_by_role("heading", name="digits-cnn")
+        expect(shown, "it was gone to while the service was away").to_be_visible()

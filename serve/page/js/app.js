@@ -1,6 +1,6 @@
 // The page: which view an address means, who is looking, what stands around.
 
-import { ApiError, LOGIN, get } from "./api.js";
+import { ApiError, LOGIN, get, isAway } from "./api.js";
 import { closeDialogs, showError } from "./dialog.js";
 import { h, replace } from "./dom.js";
 import { showHeader } from "./header.js";
@@ -16,6 +16,7 @@ const ROUTES = [
   ["/login", () => import("./views/login.js"), () => "Log in"],
 ];
 
+const AGAIN_MS = 2_000;
 const main = document.getElementById("main");
 const header = document.getElementById("top");
 let leaving = new AbortController();
@@ -49,7 +50,17 @@ async function render({ focus = false } = {}) {
     if (signal.aborted || error.name === "AbortError") return;
     if (error instanceof ApiError && error.status === 401) await askWho(root, signal);
     else showError(root, error, nextStep(error));
+    if (isAway(error)) await whenBack(signal);
   }
+}
+
+/** Shows the view as soon as the service answers again. */
+async function whenBack(signal) {
+  do {
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    if (signal.aborted) return;
+  } while (!(await get("/session", { signal }).then(() => true, (error) => !isAway(error))));
+  if (!signal.aborted) await render();
 }
 
 /** The view ends, with all that it asks and listens to. */
@@ -89,6 +100,7 @@ function nothingHere(root) {
 
 function nextStep(error) {
   if (error.status === 404) return h("a", { href: "/" }, "All sweeps");
+  if (isAway(error)) return "It is asked again every few seconds.";
   return h("button", { class: "button", onclick: () => render() }, "Try again");
 }
 
@@ -150,4 +162,7 @@ window.addEventListener(LOGIN, () => {
   }
 });
 
-render();
+render().finally(() => {
+  // beside what is shown: while the service is away, other views can be gone to, and say that it is
+  for (const [, load] of ROUTES) load().catch(() => {});
+});

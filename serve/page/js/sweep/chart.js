@@ -125,6 +125,7 @@ export class Chart {
       const found = await text(this.#path(), { signal: asking.signal });
       if (asking.signal.aborted || this.#held) return;
       if (found !== this.#seen) await this.#show(found);
+      else if (this.#note.classList.contains("bad")) this.#say("", false);
     } catch (error) {
       if (!asking.signal.aborted && !this.#options.signal.aborted) this.#say(error.detail || error.message, true);
     }

@@ -30,6 +30,7 @@ export async function show(root, { signal, session }) {
     clearTimeout(timer);
     try {
       const cluster = await get("/v1/cluster", { signal });
+      if (parts.errors.firstChild) usage(); // of when the service was away
       replace(parts.errors);
       parts.all.hidden = false;
       drawTotals(parts.totals, cluster.nodes);

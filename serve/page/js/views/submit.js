@@ -1,6 +1,6 @@
 // A new sweep: its spec in an editor that says what is wrong with it, and what it would cost.
 
-import { send, text } from "../api.js";
+import { isAway, send, text } from "../api.js";
 import { go } from "../app.js";
 import { showError, toast } from "../dialog.js";
 import { h, replace } from "../dom.js";
@@ -168,11 +168,6 @@ export async function show(root, { query, signal, session }) {
     draft.begin(content);
     put(content);
   }
-}
-
-/** Whether it is worth while to ask again. */
-function isAway(error) {
-  return error.status === 0 || error.status >= 500;
 }
 
 function drop(area, onFiles, signal) {

@@ -1,6 +1,6 @@
 /** The page of one trial. */
 
-import { events, get } from "../api.js";
+import { events, get, isAway } from "../api.js";
 import { go } from "../app.js";
 import { h, keyed, replace, setText } from "../dom.js";
 import { stateLabel } from "../format.js";
@@ -15,6 +15,7 @@ import { logs } from "../trial/logs.js";
 import { path } from "../url.js";
 
 const EVERY_MS = 1000;
+const AGAIN_MS = 3_000;
 const TICK_MS = 5_000;
 
 /** Shows a trial, and goes on showing it as it changes. */
@@ -23,6 +24,7 @@ export async function show(root, { params, signal, session }) {
   const api = path`/v1/sweeps/${params.sweep}/trials/${params.number}`;
   const [sweep, first] = await Promise.all([get(sweepApi, { signal }), get(api, { signal })]);
   let trial = first;
+  let again = null;
   const mayChange = !session?.auth || session.scope === "admin" || (session.scope === "write" && session.owner === sweep.owner);
 
   const head = trialHead(sweep, trial.number, signal);
@@ -56,15 +58,20 @@ export async function show(root, { params, signal, session }) {
     try {
       trial = await get(api, { signal });
       tell();
+  signal.addEventListener("abort", () => clearTimeout(again));
       const [, { items }] = await Promise.all([metrics.refresh(), get(asked(`${sweepApi}/decisions`, { number: trial.number }), { signal })]);
       decided.update(items, sweep.spec);
       if (around.dataset.attempt !== String(trial.attempt)) await environment();
+      head.problem("");
     } catch (error) {
-      if (!signal.aborted) head.problem(error.detail || error.message);
+      if (signal.aborted) return;
+      head.problem(error.detail || error.message);
+      if (isAway(error)) again = setTimeout(soon, AGAIN_MS);
     }
   }
 
   tell();
+  signal.addEventListener("abort", () => clearTimeout(again));
   ticking(TICK_MS, () => facts.update(trial), signal);
   const soon = paced(EVERY_MS, refresh, signal);
   soon();
@@ -82,6 +89,12 @@ export async function show(root, { params, signal, session }) {
 function trialHead(sweep, number, signal) {
   const chip = h("span", { class: "chip" });
   const link = h("span", { class: "link-state quiet", role: "status" });
+  let connection = "";
+  let problem = "";
+  const showLink = () => {
+    setText(link, problem || connection);
+    link.classList.toggle("bad", Boolean(problem) || element.dataset.connection === "lost");
+  };
   const page = (at) => path`/sweeps/${sweep.id}/trials/${at}`;
   const back = `${path`/sweeps/${sweep.id}`}?trial=${number}`;
   const previous = number > 0 ? h("a", { class: "button small", href: page(number - 1), rel: "prev" }, "← Previous") : null;
@@ -114,9 +127,13 @@ function trialHead(sweep, number, signal) {
     },
     connection(state) {
       element.dataset.connection = state;
-      setText(link, { open: "live", lost: "connection lost, trying again…", ended: "" }[state]);
-      link.classList.toggle("bad", state === "lost");
+      connection = { open: "live", lost: "connection lost, trying again…", ended: "" }[state];
+      if (state === "lost") problem = ""; // it says the same
+      showLink();
     },
-    problem: (text) => setText(link, text),
+    problem(text) {
+      problem = element.dataset.connection === "lost" ? "" : text;
+      showLink();
+    },
   };
 }

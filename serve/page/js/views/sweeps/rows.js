@@ -147,7 +147,8 @@ class Curve {
       const { points } = await get(path`/v1/sweeps/${this.sweep.id}/best-so-far`, { signal: this.signal });
       sparkline(this.element, points, this.sweep.spec.metric.goal);
     } catch {
-      replace(this.element); // the value stands beside it: without the line nothing is missing
+      this.drawn = undefined; // it is tried again with the next news; the value stands beside it
+      replace(this.element);
     }
   }
 }

@@ -25,7 +25,6 @@ from toprung.serve.http.context import Context, Services, SweepRef
 from toprung.tuning.records import Sweep
 
 _REMEDY = "Set TOPRUNG_TOKEN, or send `Authorization: Bearer …`; an admin makes tokens with `toprung token create`."
-COOKIE = "toprung_session"
 PAGE_HEADER = "X-Toprung"
 PAGE = "page"
 _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token of `toprung token create`.")
@@ -74,9 +73,18 @@ async def caller_of(request: Request, context: Context, credentials: Credentials
     return Caller(token.owner, token.id, token.scope)
 
 
+def cookie_name(request: Request) -> str:
+    """What a browser keeps the session by at this address.
+
+    It keeps cookies by host, whatever the port: services on one machine would log each other's users out.
+    """
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"toprung_session_{port}" if port.isascii() and port.isdecimal() else "toprung_session"
+
+
 async def visitor(request: Request, context: Services) -> Caller | None:
     """Whose browser it is, by the cookie of its session; None where there is none, or it has ended."""
-    token_id = context.sessions.token_id(request.cookies.get(COOKIE, ""))
+    token_id = context.sessions.token_id(request.cookies.get(cookie_name(request), ""))
     if token_id is None:
         return None
     token = await asyncio.to_thread(context.store.get_token, token_id)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from toprung.access import Scope
 from toprung.errors import Unauthorized
 from toprung.serve.http import audit
-from toprung.serve.http.access import COOKIE, AnyCaller, check_from_page, visitor
+from toprung.serve.http.access import AnyCaller, check_from_page, cookie_name, visitor
 from toprung.serve.http.answers import record
 from toprung.serve.http.bodies import read_json
 from toprung.serve.http.context import Context
@@ -69,7 +69,7 @@ async def begin_session(request: Request, context: Context) -> Response:
     audit.note_caller(request.scope, token.owner, token.id)
     answer = record(Session(auth=True, owner=token.owner, scope=token.scope), headers=_NOT_KEPT)
     answer.set_cookie(
-        COOKIE,
+        cookie_name(request),
         context.sessions.begin(token.id),
         max_age=SESSION_S,
         secure=request.headers.get("origin", "").startswith("https://"),  # a proxy in front speaks TLS, not we
@@ -89,7 +89,7 @@ async def end_session(request: Request, context: Context) -> Response:
     check_from_page(request)
     if (caller := await visitor(request, context)) is not None:
         audit.note_caller(request.scope, caller.owner, caller.token_id)
-    context.sessions.end(request.cookies.get(COOKIE, ""))
+    context.sessions.end(request.cookies.get(cookie_name(request), ""))
     answer = Response(status_code=204, headers=_NOT_KEPT)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(cookie_name(request), httponly=True, samesite="strict")
     return answer

@@ -13,14 +13,16 @@ from toprung.serve.http import audit
 from toprung.serve.http.access import Caller, OwnSweepId, Writer
 from toprung.serve.http.answers import cacheable, items, record
 from toprung.serve.http.context import Context, Services, SweepId, SweepRef
-from toprung.serve.http.endpoints.documented import Query, problems
+from toprung.serve.http.endpoints.documented import Query, content, problems
 from toprung.serve.http.submission import SPEC_BODY, SentSpec, SpecText, checked_spec
 from toprung.serve.queue import with_places
 from toprung.tuning.plan import forecast, num_trials, priced
 from toprung.tuning.records import BestTrial, Decision, Forecast, Page, Rung, Sweep, SweepState, Values, utc_now
+from toprung.tuning.spec import dump_spec
 
 router = APIRouter(tags=["sweeps"])
 
+_YAML = "application/yaml"
 _NOT_MODIFIED = {"description": "It is what the caller has (If-None-Match)."}
 IdempotencyKey = Annotated[
     str | None,
@@ -145,6 +147,17 @@ def list_sweeps(context: Context, request: Request, query: Annotated[SweepQuery,
 def get_sweep(context: Context, request: Request, sweep: SweepRef) -> Response:
     """One sweep and how it stands."""
     return cacheable(request, *_placed(context, [context.store.get_sweep(sweep)]))
+
+
+@router.get(
+    "/v1/sweeps/{sweep}/spec",
+    operation_id="getSpec",
+    response_class=Response,
+    responses={200: content(_YAML, "The spec, without what it left to the service"), **problems(404)},
+)
+def get_spec(context: Context, sweep: SweepId) -> Response:
+    """The spec of a sweep as a file to begin another one with."""
+    return Response(dump_spec(context.store.get_sweep(sweep).spec), media_type=_YAML)
 
 
 def _placed(context: Context, sweeps: list[Sweep]) -> list[Sweep]:

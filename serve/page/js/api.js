@@ -16,6 +16,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether it is worth while to ask again: the service, or the way to it, is not there. */
+export function isAway(error) {
+  return error instanceof ApiError && (error.status === 0 || error.status >= 500);
+}
+
 /** Fired on `window` when the service asks who this is. */
 export const LOGIN = "toprung:login";
 

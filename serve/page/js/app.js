@@ -1,7 +1,7 @@
 // The page: which view an address means, who is looking, what stands around.
 
-import { ApiError, LOGIN, get } from "./api.js";
-import { showError } from "./dialog.js";
+import { ApiError, LOGIN, get, isAway } from "./api.js";
+import { closeDialogs, showError } from "./dialog.js";
 import { h, replace } from "./dom.js";
 import { showHeader } from "./header.js";
 
@@ -16,6 +16,7 @@ const ROUTES = [
   ["/login", () => import("./views/login.js"), () => "Log in"],
 ];
 
+const AGAIN_MS = 2_000;
 const main = document.getElementById("main");
 const header = document.getElementById("top");
 let leaving = new AbortController();
@@ -23,8 +24,7 @@ let session = null;
 
 /** The view of the present address. */
 async function render({ focus = false } = {}) {
-  leaving.abort();
-  leaving = new AbortController();
+  leave();
   const { signal } = leaving;
   const root = h("div", { class: "view" });
   replace(main, root);
@@ -50,7 +50,24 @@ async function render({ focus = false } = {}) {
     if (signal.aborted || error.name === "AbortError") return;
     if (error instanceof ApiError && error.status === 401) await askWho(root, signal);
     else showError(root, error, nextStep(error));
+    if (isAway(error)) await whenBack(signal);
   }
+}
+
+/** Shows the view as soon as the service answers again. */
+async function whenBack(signal) {
+  do {
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    if (signal.aborted) return;
+  } while (!(await get("/session", { signal }).then(() => true, (error) => !isAway(error))));
+  if (!signal.aborted) await render();
+}
+
+/** The view ends, with all that it asks and listens to. */
+function leave() {
+  leaving.abort();
+  leaving = new AbortController();
+  closeDialogs();
 }
 
 function match(pathname) {
@@ -83,6 +100,7 @@ function nothingHere(root) {
 
 function nextStep(error) {
   if (error.status === 404) return h("a", { href: "/" }, "All sweeps");
+  if (isAway(error)) return "It is asked again every few seconds.";
   return h("button", { class: "button", onclick: () => render() }, "Try again");
 }
 
@@ -137,12 +155,14 @@ document.addEventListener("click", (event) => {
 window.addEventListener("popstate", () => render({ focus: true }));
 window.addEventListener(LOGIN, () => {
   if (!leaving.signal.aborted && session?.auth !== false) {
-    leaving.abort(); // the view ends: all it asks for would be refused
-    leaving = new AbortController();
+    leave(); // all it asks for would be refused
     const root = h("div", { class: "view" });
     replace(main, root);
     askWho(root, leaving.signal);
   }
 });
 
-render();
+render().finally(() => {
+  // beside what is shown: while the service is away, other views can be gone to, and say that it is
+  for (const [, load] of ROUTES) load().catch(() => {});
+});

@@ -75,6 +75,11 @@ function read(field, element) {
   return element.value;
 }
 
+/** Takes away what is asked: the view that asks is left. */
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close("");
+}
+
 /**
  * A short message that goes by itself; an error stays until it is closed.
  *

@@ -55,6 +55,11 @@ export function words(text) {
   return String(text).split(/`([^`]+)`/).map((part, index) => (index % 2 ? h("code", null, part) : part));
 }
 
+/** What may be wider than the window: it scrolls by itself, by keyboard too. */
+export function scrolling(label, content) {
+  return h("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: label }, content);
+}
+
 /** Gives an element other children, and returns it. */
 export function replace(element, ...children) {
   element.replaceChildren(...nodes(children));

@@ -1,17 +1,16 @@
 // Events as they happen, by server-sent events, without a gap.
 
 import { LOGIN } from "./api.js";
+import { whileSeen } from "./seen.js";
 
 const TYPES = ["sweep.state", "sweep.edited", "trial.state", "trial.results", "decision", "budget", "warning", "message"];
 const AGAIN_MS = 1_500;
 /** The service ends each stream now and then, and a browser is back within this: nobody needs to hear of it. */
 const LOST_MS = 2_500;
-/** A stream is worth a connection, and browsers have few to a host: a page that nobody sees gives its own up. */
-const HIDDEN_MS = 60_000;
 
 /**
- * Follows a stream until `signal` aborts or it has ended. The browser comes back by itself with the last event's id;
- * where it has given up (the service answered with an error), this does.
+ * Follows a stream while the page is seen, until `signal` aborts or it has ended. The browser comes back by itself with
+ * the last event's id; where it has given up (the service answered with an error), or the page was hidden, this does.
  *
  * @param {string} path such as /v1/events?last_event_id=newest
  * @param {(event: {id: number, sweep_id: string, type: string, at: string, data: Object}) => void} onEvent
@@ -19,6 +18,7 @@ const HIDDEN_MS = 60_000;
  */
 export function events(path, onEvent, { signal, onState = () => {} }) {
   let source = null;
+  let seen = false;
   let last = null;
   let said = null;
   let waiting = null;
@@ -37,22 +37,20 @@ export function events(path, onEvent, { signal, onState = () => {} }) {
     onEvent(JSON.parse(message.data));
   };
   const open = () => {
-    if (signal.aborted || source) return;
-    source = new EventSource(last === null ? path : withLast(path, last));
-    for (const type of TYPES) source.addEventListener(type, hear);
-    source.onopen = () => say("open");
-    source.onerror = async () => {
-      if (source?.readyState !== EventSource.CLOSED) {
-        lose(); // it comes back by itself
-        return;
-      }
-      source = null;
-      if (await isOver(last === null ? path : withLast(path, last), signal)) {
-        if (!signal.aborted) say("ended");
-        return;
-      }
+    clearTimeout(waiting);
+    if (!seen || source || said === "ended") return;
+    const mine = (source = new EventSource(last === null ? path : withLast(path, last)));
+    for (const type of TYPES) mine.addEventListener(type, hear);
+    mine.onopen = () => say("open");
+    mine.onerror = async () => {
       lose();
-      waiting = setTimeout(open, AGAIN_MS);
+      if (mine.readyState !== EventSource.CLOSED) return; // it comes back by itself
+      const over = await isOver(last === null ? path : withLast(path, last), signal);
+      if (source !== mine) return; // it was given up meanwhile
+      source = null;
+      said = null; // what came meanwhile is not sent again where no event was heard yet: who follows looks
+      if (over) say("ended");
+      else waiting = setTimeout(open, AGAIN_MS);
     };
   };
   const close = () => {
@@ -63,32 +61,28 @@ export function events(path, onEvent, { signal, onState = () => {} }) {
     source = null;
     if (said !== "ended") said = null; // who follows hears "open" again, and looks at what was missed
   };
-  const onVisibility = () => {
-    clearTimeout(waiting);
-    if (document.hidden) waiting = setTimeout(close, HIDDEN_MS);
-    else if (said !== "ended") open();
-  };
   // a connection over a network that is gone says nothing, for minutes
   const onOffline = () => {
-    if (said === "ended") return;
+    if (said === "ended" || !seen) return;
     close();
     say("lost");
   };
-  const onOnline = () => {
-    if (said !== "ended") open();
-  };
 
-  open();
-  document.addEventListener("visibilitychange", onVisibility, { signal });
   window.addEventListener("offline", onOffline, { signal });
-  window.addEventListener("online", onOnline, { signal });
-  signal.addEventListener("abort", close);
+  window.addEventListener("online", open, { signal });
+  whileSeen(() => {
+    seen = true;
+    open();
+  }, () => {
+    seen = false;
+    close();
+  }, signal);
 }
 
 /** Why a stream was refused: an EventSource does not tell. */
 async function isOver(path, signal) {
   const probe = new AbortController();
-  signal.addEventListener("abort", () => probe.abort());
+  signal.addEventListener("abort", () => probe.abort(), { signal: probe.signal });
   try {
     const answer = await fetch(path, { signal: probe.signal });
     if (answer.status === 401) window.dispatchEvent(new Event(LOGIN));

@@ -4,11 +4,9 @@ import { h } from "./dom.js";
 
 let loading = null;
 
-/** The theme that is shown: "light" or "dark". */
+/** The theme that is shown: "light" or "dark"; see theme.js. */
 export function theme() {
-  const chosen = document.documentElement.dataset.theme;
-  if (chosen === "light" || chosen === "dark") return chosen;
-  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  return document.documentElement.dataset.theme;
 }
 
 /** Fired on `window` when the theme was changed: figures are asked for anew. */
@@ -70,13 +68,16 @@ export function clear(element) {
   element.replaceChildren();
 }
 
+/** A colour of the stylesheet's, as it is in the theme that is shown: `colour("accent")`. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
 function inTheme() {
-  const style = getComputedStyle(document.documentElement);
-  const of = (name) => style.getPropertyValue(name).trim();
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: of("--ink"), size: 12 },
+    font: { color: colour("ink"), size: 12 },
     margin: { l: 56, r: 12, t: 12, b: 40 },
     hoverlabel: { align: "left" },
   };

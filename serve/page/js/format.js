@@ -23,6 +23,11 @@ export function number(x, digits = 4) {
   return size >= 1000 ? Number(shown).toLocaleString("en-US") : shown;
 }
 
+/** `1 trial`, `1,200 trials`. */
+export function plural(count, noun) {
+  return `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** Anything that a parameter or a metric may be. */
 export function value(x) {
   if (x === null || x === undefined) return NONE;

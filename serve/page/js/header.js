@@ -51,14 +51,8 @@ function who(session, logOut) {
 
 function themeButton() {
   const button = h("button", { class: "button small theme", onclick: change });
-  label();
+  label(button);
   return button;
-
-  function label() {
-    const other = theme() === "dark" ? "light" : "dark";
-    replace(button, other === "light" ? "☀" : "☾");
-    button.ariaLabel = button.title = `Show the page ${other}`;
-  }
 
   function change() {
     const chosen = theme() === "dark" ? "light" : "dark";
@@ -68,7 +62,16 @@ function themeButton() {
     } catch {
       // storage is switched off: it holds until the page is left
     }
-    label();
     window.dispatchEvent(new Event(THEME));
   }
 }
+
+/** Says on the button which theme it shows. */
+function label(button = document.querySelector("button.theme")) {
+  if (!button) return;
+  const other = theme() === "dark" ? "light" : "dark";
+  replace(button, other === "light" ? "☀" : "☾");
+  button.ariaLabel = button.title = `Show the page ${other}`;
+}
+
+window.addEventListener(THEME, () => label());

@@ -15,6 +15,7 @@ from toprung.serve.http import board, login, page, studies
 from toprung.serve.http.app import create_app
 from toprung.serve.store import Store
 from toprung.tuning.records import Batch, Result, SweepState, Trial, TrialState, utc_now
+from toprung.tuning.spec import parse_spec
 
 YAML = {"Content-Type": "application/yaml"}
 SPEC = """\
@@ -306,3 +307,13 @@ class TestTheServiceItself:
             for operation in operations.values():
                 problems = [a for status, a in operation["responses"].items() if status >= "400"]
                 assert all(set(answer["content"]) == {"application/problem+json"} for answer in problems)
+
+
+async def test_a_spec_is_a_file_to_begin_another_sweep_with(http: httpx.AsyncClient) -> None:
+    made = await submitted(http)
+    for sweep in (made["id"], "demo"):
+        answer = await http.get(f"/v1/sweeps/{sweep}/spec")
+        assert answer.headers["content-type"].startswith("application/yaml")
+        assert "scheduler" not in answer.text, "what it left to the service is not in it"
+        assert parse_spec(answer.text) == parse_spec(SPEC)
+    assert (await http.get("/v1/sweeps/nobody/spec")).status_code == 404

@@ -39,7 +39,7 @@ async def test_a_token_opens_a_session(guarded: httpx.AsyncClient, store: Store)
     assert answer.json() == {"auth": True, "owner": "alice", "scope": "write"}
     assert answer.headers["cache-control"] == "no-store"
     cookie = answer.headers["set-cookie"]
-    for part in ("toprung_session=", "HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={SESSION_S}"):
+    for part in ("toprung_session_8000=", "HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={SESSION_S}"):
         assert part in cookie
     assert token.token not in answer.text + cookie
     assert token.token[16:] not in cookie
@@ -92,10 +92,39 @@ async def test_who_logs_out_is_a_stranger_again(guarded: httpx.AsyncClient, stor
     left = await guarded.delete("/session", headers=OURS)
 
     assert left.status_code == 204
-    assert 'toprung_session=""' in left.headers["set-cookie"]
+    assert 'toprung_session_8000=""' in left.headers["set-cookie"]
     assert "Max-Age=0" in left.headers["set-cookie"]
     assert (await guarded.get("/session")).status_code == 401
     assert (await guarded.get("/session", headers=kept)).status_code == 401, "a copy of the cookie still works"
+
+
+async def test_two_services_on_one_machine_keep_their_sessions(
+    guarded: httpx.AsyncClient, store: Store, tmp_path: Path
+) -> None:
+    token = store.create_token("alice", Scope.READ).token
+    await log_in(guarded, token)
+    origin = "http://head.example:8001"
+    transport = httpx.ASGITransport(create_app(store, tmp_path / "other", auth=True), raise_app_exceptions=False)
+    # a browser has one jar for all ports of a host
+    async with httpx.AsyncClient(transport=transport, base_url=origin, cookies=guarded.cookies) as other:
+        assert (await other.get("/session")).status_code == 401
+        await other.post("/session", json={"token": token}, headers={**OURS, "Origin": origin})
+        assert (await other.get("/session")).status_code == 200
+        guarded.cookies = other.cookies
+        assert (await guarded.get("/session")).status_code == 200
+        assert (await other.delete("/session", headers={**OURS, "Origin": origin})).status_code == 204
+        guarded.cookies = other.cookies
+        assert (await guarded.get("/session")).status_code == 200, "it was logged out with the other"
+
+
+@pytest.mark.parametrize(("host", "name"), [("head.example", "toprung_session"), ("[::1]:80", "toprung_session_80")])
+async def test_the_cookie_is_named_by_the_port_that_the_browser_sees(
+    guarded: httpx.AsyncClient, store: Store, host: str, name: str
+) -> None:
+    token = store.create_token("alice", Scope.READ).token
+    headers = {**OURS, "Host": host, "Origin": f"http://{host}"}
+    answer = await guarded.post("/session", json={"token": token}, headers=headers)
+    assert answer.headers["set-cookie"].startswith(f"{name}=")
 
 
 async def test_the_audit_log_has_who_came_and_went(guarded: httpx.AsyncClient, store: Store, tmp_path: Path) -> None:

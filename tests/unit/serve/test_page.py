@@ -61,11 +61,14 @@ async def test_all_that_the_page_loads_is_there(http: httpx.AsyncClient) -> None
                 assert found.is_file(), f"{name} imports {module}"
 
 
-async def test_the_examples_that_it_offers_are_there(http: httpx.AsyncClient) -> None:
+async def test_the_examples_that_it_offers_can_be_submitted_as_they_are(http: httpx.AsyncClient) -> None:
     names = re.findall(r'\["([\w/]+\.yaml)"', (PAGE / "js" / "views" / "submit.js").read_text())
     assert len(names) == 4
     for name in names:
-        assert parse_spec((await http.get(f"/static/examples/{name}")).text).name
+        spec = (await http.get(f"/static/examples/{name}")).text
+        assert parse_spec(spec).name
+        answer = await http.post("/v1/sweeps:validate", content=spec, headers={"Content-Type": "application/yaml"})
+        assert answer.status_code == 200, f"{name}: {answer.text}"
 
 
 async def test_what_a_browser_has_is_not_sent_again(http: httpx.AsyncClient) -> None:

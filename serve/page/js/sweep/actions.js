@@ -3,8 +3,8 @@
 import { get, send } from "../api.js";
 import { confirm, form, toast } from "../dialog.js";
 import { h, replace } from "../dom.js";
-import { path } from "../url.js";
 import { asJson, asPython, asYaml } from "./configuration.js";
+import { trackingLinks } from "./tracking.js";
 import { attempted } from "./trial_actions.js";
 import { hasEnded } from "./words.js";
 
@@ -30,7 +30,7 @@ export function actions(model, { mayChange, mayWrite, refresh, signal }) {
     shown = key;
     const open = element.querySelector("details")?.open ?? false;
     const main = mayChange ? mainButtons(model, post, refresh) : [];
-    const menu = moreMenu(model, { mayChange, mayWrite, post, refresh });
+    const menu = moreMenu(model, { mayChange, mayWrite, post, refresh, signal });
     menu.open = open;
     replace(element, ...main, menu);
   }
@@ -62,7 +62,7 @@ async function cancel(model, post) {
   if (await confirm({ title: `Cancel ${model.sweep.name}?`, text, action: "Cancel the sweep", danger: true })) await post("cancel", "It is being cancelled.");
 }
 
-function moreMenu(model, { mayChange, mayWrite, post, refresh }) {
+function moreMenu(model, { mayChange, mayWrite, post, refresh, signal }) {
   const { sweep } = model;
   const act = (label, work) => {
     const onclick = async () => {
@@ -86,12 +86,12 @@ function moreMenu(model, { mayChange, mayWrite, post, refresh }) {
     copy("Python", asPython),
     download,
   ];
-  const elsewhere = tracking(sweep).map(([label, href, outside]) => link(label, href, outside ? { target: "_blank", rel: "noreferrer" } : { target: "_blank" }));
+  const elsewhere = trackingLinks(sweep).map((each) => link(...each));
   const menu = h("details", { class: "menu" }, h("summary", { class: "button", "aria-label": "More actions" }, "More ▾"),
     h("div", { class: "menu-list" }, ...(mayChange ? changes : []), mayWrite ? link("Clone…", `/submit?from=${encodeURIComponent(sweep.id)}`) : null, ...(sweep.best ? best : []), ...elsewhere));
   menu.addEventListener("toggle", async () => {
     if (!menu.open || !sweep.best) return;
-    const trial = await get(`${model.api}/trials/${sweep.best.number}`).catch(() => null);
+    const trial = await get(`${model.api}/trials/${sweep.best.number}`, { signal }).catch(() => null);
     download.hidden = !trial?.checkpoint; // not all sweeps keep one
   });
   menu.addEventListener("keydown", (event) => {
@@ -100,17 +100,6 @@ function moreMenu(model, { mayChange, mayWrite, post, refresh }) {
     menu.firstChild.focus();
   });
   return menu;
-}
-
-function tracking(sweep) {
-  const { tensorboard, wandb } = sweep.spec.tracking;
-  const found = [];
-  if (tensorboard) found.push(["TensorBoard ↗", path`/tensorboard/${sweep.id}/`, false]);
-  if (wandb?.mode === "online" && wandb.entity) { // without one, the tracker's key alone says whose runs they are
-    const group = wandb.group || `${sweep.name}-${sweep.id.slice(-6)}`; // as the tracker names it
-    found.push(["Weights & Biases ↗", `https://wandb.ai${path`/${wandb.entity}/${wandb.project}/groups/${group}/workspace`}`, true]);
-  }
-  return found;
 }
 
 async function copyBest(model, write) {

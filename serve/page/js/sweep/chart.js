@@ -69,7 +69,6 @@ export class Chart {
     this.#plot.addEventListener("pointerdown", () => (this.#held = true), { signal });
     for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => this.#release(), { signal });
     window.addEventListener(THEME, () => this.again(), { signal });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.again(), { signal });
     for (const news of ["filter", "metric"]) model.addEventListener(news, () => this.again(), { signal });
     model.addEventListener("selection", () => this.#markSoon(), { signal });
     signal.addEventListener("abort", () => {
@@ -126,6 +125,7 @@ export class Chart {
       const found = await text(this.#path(), { signal: asking.signal });
       if (asking.signal.aborted || this.#held) return;
       if (found !== this.#seen) await this.#show(found);
+      else if (this.#note.classList.contains("bad")) this.#say("", false);
     } catch (error) {
       if (!asking.signal.aborted && !this.#options.signal.aborted) this.#say(error.detail || error.message, true);
     }

@@ -2,7 +2,10 @@
 
 import { h, keyed, setText } from "../dom.js";
 import { ago, duration, number, stateLabel } from "../format.js";
+import { ticking } from "./pace.js";
 import { hasEnded, progress, standing, timeLeft } from "./words.js";
+
+const TICK_MS = 5_000;
 
 /**
  * @param {import("./model.js").Model} model
@@ -44,8 +47,7 @@ export function header(model, { actions, signal }) {
   }
 
   model.addEventListener("sweep", show, { signal });
-  const clock = setInterval(() => !hasEnded(model.sweep) && !document.hidden && show(), 5000);
-  signal.addEventListener("abort", () => clearInterval(clock));
+  ticking(TICK_MS, show, signal);
   show();
   return Object.assign(element, {
     /** How the stream of events does: "open", "lost" or "ended". */

@@ -1,5 +1,7 @@
 /** The chosen trial in figures: what belongs to it is drawn once more, on top. */
 
+import { colour } from "../figure.js";
+
 const NAME = "chosen trial";
 
 /**
@@ -35,8 +37,8 @@ export function chosenTrace(traces, number) {
         customdata: pick(trace.customdata),
         hoverinfo: "skip",
         showlegend: false,
-        marker: { size: 11, symbol: "circle-open", color: accent(), line: { width: 2.5 } },
-        line: { width: 3, color: accent() },
+        marker: { size: 11, symbol: "circle-open", color: colour("accent"), line: { width: 2.5 } },
+        line: { width: 3, color: colour("accent") },
       },
     ];
   });
@@ -67,8 +69,4 @@ function pointsOf(trace, number) {
     if ((Array.isArray(each) ? each[0] : each) === number) found.push(index);
   });
   return found;
-}
-
-function accent() {
-  return getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
 }

@@ -41,6 +41,18 @@ export function paced(everyMs, work, signal) {
   };
 }
 
+/**
+ * Does work again and again while the page is seen: "5 min ago" goes on though nothing happens.
+ *
+ * @param {number} everyMs
+ * @param {() => void} work
+ * @param {AbortSignal} signal ends it
+ */
+export function ticking(everyMs, work, signal) {
+  const clock = setInterval(() => document.hidden || work(), everyMs);
+  signal.addEventListener("abort", () => clearInterval(clock));
+}
+
 let last = Promise.resolve();
 
 /**

@@ -20,14 +20,15 @@ export function actionsFor(trial, mayChange) {
  * The button for one of the things that can be done.
  *
  * @param {string} name of `actionsFor`
- * @param {{api: string, sweep: object, number: number, size?: string}} options `api`: of the sweep
+ * @param {{api: string, sweep: object, number: number, size?: string, signal: AbortSignal}} options `api`: of the sweep;
+ *   `signal`: the view was left
  */
-export function trialButton(name, { api, sweep, number, size = "" }) {
+export function trialButton(name, { api, sweep, number, size = "", signal }) {
   if (name === "Download checkpoint") return h("a", { class: `button ${size}`, href: `${api}/trials/${number}/checkpoint`, download: "" }, name);
   const onclick = {
     Stop: () => stopTrial(api, number),
     Retry: () => retryTrial(api, number),
-    Reproduce: () => reproduce(api, number),
+    Reproduce: () => reproduce(api, number, signal),
     "Enqueue a copy…": () => enqueueCopy(api, sweep, number),
   }[name];
   return h("button", { type: "button", class: `button ${size} ${name === "Stop" ? "danger" : ""}`, onclick }, name);
@@ -71,9 +72,9 @@ function distributionOf(tree, name) {
   return name.split("/").reduce((node, part) => node?.[part], tree);
 }
 
-async function reproduce(api, number) {
+async function reproduce(api, number, signal) {
   const made = await attempted(() => send("POST", `${api}/trials/${number}:reproduce`));
-  if (made) go(path`/sweeps/${made.id}`);
+  if (made && !signal.aborted) go(path`/sweeps/${made.id}`);
 }
 
 /**

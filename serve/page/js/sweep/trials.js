@@ -3,11 +3,11 @@
 import { get } from "../api.js";
 import { go } from "../app.js";
 import { h, keyed, replace, setText } from "../dom.js";
+import { plural } from "../format.js";
 import { BLOCK, Table } from "../table.js";
 import { state } from "../url.js";
 import { asked, joined, parted } from "./model.js";
 import { paced } from "./pace.js";
-import { plural } from "./words.js";
 
 const ACTIONS_EVERY_MS = 250;
 const COLUMNS_EVERY_MS = 5_000;

@@ -1,6 +1,6 @@
 /** A sweep, its trials and the scheduler's decisions in words. */
 
-import { duration, number } from "../format.js";
+import { duration, number, plural } from "../format.js";
 
 const OVER = ["completed", "pruned", "failed", "cancelled"];
 const FAILURES = {
@@ -96,11 +96,6 @@ export function decided(decision, spec) {
   const others = seen === 1 ? "the first trial there" : `rank ${rank} of the ${seen} trials there`;
   const allowed = `${places} of them may go on, the last with ${number(decision.cutoff)}`;
   return `At rung ${decision.rung} its ${metric}, ${others}. ${places ? allowed : "None may go on yet"}. ${ending[action]}`;
-}
-
-/** `1 trial`, `1,200 trials`. */
-export function plural(count, noun) {
-  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function sentence(text) {

@@ -2,19 +2,21 @@
 
 import { get } from "../api.js";
 import { h, keyed, setText } from "../dom.js";
-import { clear, draw } from "../figure.js";
+import { THEME, clear, colour, draw } from "../figure.js";
 import { number, when } from "../format.js";
 import { asked } from "../sweep/model.js";
 
 const PAGE = 10_000;
 const MEMORY = "memory/";
+const COLOURS = ["accent", "good", "warn", "bad", "quiet"];
 
 /**
  * @param {string} api of the trial
- * @param {{objective: string, signal: AbortSignal}} options `objective`: the metric that comes first
+ * @param {{objective: string, attempt: () => number, signal: AbortSignal}} options `objective`: the metric that comes
+ *   first; `attempt`: the trial's last one
  * @returns {{element: HTMLElement, attempts: HTMLElement, refresh: () => Promise<void>}}
  */
-export function curves(api, { objective, signal }) {
+export function curves(api, { objective, attempt, signal }) {
   const results = [];
   const grid = h("div", { class: "charts small-charts" });
   const empty = h("p", { class: "empty" }, "Nothing reported yet: the first step's metrics show here.");
@@ -31,19 +33,27 @@ export function curves(api, { objective, signal }) {
       more = items.length === PAGE;
     }
     if (changed) show();
+    showAttempts();
   }
 
   function show() {
     empty.hidden = results.length > 0;
     const charts = plan(results, objective);
     keyed(grid, charts, ({ title }) => title, makeChart, (element, { traces }) => drawCurves(element, traces, results));
-    keyed(rows, spans(results), ({ attempt }) => attempt, ({ attempt }) => h("tr", null, h("td", { class: "num" }, attempt), h("td", { class: "num" }), h("td"), h("td")), (row, span) => {
-      setText(row.children[1], span.first === span.last ? `${span.first}` : `${span.first} – ${span.last}`);
-      setText(row.children[2], when(span.began));
-      setText(row.children[3], when(span.ended));
+  }
+
+  function showAttempts() {
+    const reported = new Map(spans(results).map((span) => [span.attempt, span]));
+    const numbers = Array.from({ length: Math.max(attempt(), ...reported.keys()) }, (_, at) => at + 1);
+    keyed(rows, numbers, (each) => each, makeAttempt, (row, each) => {
+      const span = reported.get(each);
+      setText(row.children[1], !span ? "none" : span.first === span.last ? `${span.first}` : `${span.first} – ${span.last}`);
+      setText(row.children[2], when(span?.began));
+      setText(row.children[3], when(span?.ended));
     });
   }
 
+  window.addEventListener(THEME, () => results.length && show(), { signal });
   signal.addEventListener("abort", () => grid.querySelectorAll(".plot").forEach(clear));
   return { element: h("section", { class: "trial-curves", "aria-label": "Metrics" }, empty, grid), attempts, refresh };
 }
@@ -58,13 +68,17 @@ function plan(results, objective) {
   return memory.length ? [...charts, { title: "Memory (MB)", traces: memory }] : charts;
 }
 
+function makeAttempt(number) {
+  return h("tr", null, h("td", { class: "num" }, number), h("td", { class: "num" }), h("td"), h("td"));
+}
+
 function makeChart({ title }) {
   return h("section", { class: "panel chart", "aria-label": title, dataset: { figure: title } }, h("div", { class: "chart-head" }, h("h2", null, title)), h("div", { class: "plot" }));
 }
 
 async function drawCurves(element, names, results) {
   const steps = results.map(({ step }) => step);
-  const colors = palette();
+  const colors = COLOURS.map(colour);
   const data = names.map((name, at) => ({
     type: results.length > 2000 ? "scattergl" : "scatter",
     mode: results.length > 60 ? "lines" : "lines+markers",
@@ -75,9 +89,8 @@ async function drawCurves(element, names, results) {
     marker: { size: 5 },
     hovertemplate: `step %{x}<br>${name.replace(MEMORY, "")} %{y:.5g}<extra></extra>`,
   }));
-  const joins = spans(results).slice(1).map(({ first }) => ({ type: "line", x0: first - 0.5, x1: first - 0.5, yref: "paper", y0: 0, y1: 1, line: { width: 1, dash: "dot", color: colors[4] } }));
-  const grid = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
-  const axis = { gridcolor: grid, zeroline: false, automargin: true };
+  const joins = spans(results).slice(1).map(({ first }) => ({ type: "line", x0: first - 0.5, x1: first - 0.5, yref: "paper", y0: 0, y1: 1, line: { width: 1, dash: "dot", color: colour("quiet") } }));
+  const axis = { gridcolor: colour("line"), zeroline: false, automargin: true };
   const layout = {
     xaxis: { ...axis, title: { text: "step", standoff: 6 } },
     yaxis: axis,
@@ -99,9 +112,4 @@ function spans(results) {
     else found.push({ attempt, first: step, last: step, began: at, ended: at });
   }
   return found;
-}
-
-function palette() {
-  const style = getComputedStyle(document.documentElement);
-  return ["--accent", "--good", "--warn", "--bad", "--quiet"].map((name) => style.getPropertyValue(name).trim());
 }

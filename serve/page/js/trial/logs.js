@@ -2,11 +2,13 @@
 
 import { stream } from "../api.js";
 import { h, replace, setText } from "../dom.js";
+import { whileSeen } from "../seen.js";
 import { asked } from "../sweep/model.js";
 import { state } from "../url.js";
 
 const KEPT_LINES = 5000;
 const SHOW_EVERY_MS = 200;
+const AGAIN_MS = 2000;
 
 /**
  * @param {string} api of the trial
@@ -23,9 +25,15 @@ export function logs(api, trial, signal) {
   let lines = [];
   let unfinished = "";
   let dropped = 0;
+  let offset = 0; // bytes that were read
+  let decoder = null;
+  let over = false; // there is no more to come
+  let problem = "";
   let reading = null;
+  let again = null;
   let timer = null;
   let known = 0;
+  let seen = false;
 
   function show() {
     timer = null;
@@ -39,39 +47,66 @@ export function logs(api, trial, signal) {
       if (tail.checked) output.scrollTop = output.scrollHeight;
     }
     const left = dropped ? `the last ${KEPT_LINES.toLocaleString("en")} lines of it` : "";
-    const none = reading ? "Nothing printed so far." : "Nothing was printed.";
-    setText(note, wanted ? `${found.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} lines` : all.length ? left : none);
+    const none = over ? "Nothing was printed." : "Nothing printed so far.";
+    setText(note, problem || (wanted ? `${found.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} lines` : all.length ? left : none));
   }
 
   function soon() {
     timer ??= setTimeout(show, SHOW_EVERY_MS);
   }
 
-  async function read(attempt) {
-    reading?.abort();
-    const mine = (reading = new AbortController());
+  /** Another attempt, from its first line on. */
+  function read() {
+    rest();
     lines = [];
     unfinished = "";
     dropped = 0;
+    offset = 0;
+    decoder = new TextDecoder();
+    over = false;
+    problem = "";
     output.textContent = "";
     soon();
+    follow();
+  }
+
+  /** Goes on where it was, as long as somebody looks. */
+  async function follow() {
+    if (over || reading || !seen || !attempts.value) return;
+    clearTimeout(again);
+    const mine = (reading = new AbortController());
     try {
-      const answer = await stream(asked(`${api}/logs`, { attempt, follow: "true" }), { signal: mine.signal });
-      await take(answer.body.pipeThrough(new TextDecoderStream()).getReader(), mine.signal);
+      const answer = await stream(asked(`${api}/logs`, { attempt: attempts.value, offset, follow: "true" }), { signal: mine.signal });
+      await take(answer.body.getReader(), mine.signal);
+      if (mine.signal.aborted) return;
+      over = true;
+      soon();
     } catch (error) {
-      if (!mine.signal.aborted) setText(note, error.detail || "The log broke off: choose the attempt again.");
-      return;
+      if (mine.signal.aborted) return;
+      if (error.status >= 400 && error.status < 500) {
+        over = true;
+        problem = error.detail || error.message;
+        soon();
+      } else {
+        again = setTimeout(follow, AGAIN_MS); // the service went away, or the way to it
+      }
     } finally {
       if (reading === mine) reading = null;
     }
-    soon();
+  }
+
+  function rest() {
+    clearTimeout(again);
+    reading?.abort();
+    reading = null;
   }
 
   async function take(reader, aborted) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done || aborted.aborted) return;
-      const parts = (unfinished + value).split("\n");
+      offset += value.length;
+      const parts = (unfinished + decoder.decode(value, { stream: true })).split("\n");
       unfinished = parts.pop();
       for (const line of parts) lines.push(line);
       if (lines.length > KEPT_LINES) dropped += lines.splice(0, lines.length - KEPT_LINES).length;
@@ -88,10 +123,10 @@ export function logs(api, trial, signal) {
     const chosen = atLast ? attempt : attempts.value;
     replace(attempts, ...numbers.map((number) => h("option", { value: number }, number === attempt ? `${number}, the last` : `${number}`)));
     attempts.value = chosen;
-    if (atLast) read(attempt);
+    if (atLast) read();
   }
 
-  attempts.addEventListener("change", () => read(attempts.value), { signal });
+  attempts.addEventListener("change", read, { signal });
   search.addEventListener("input", () => {
     state.set({ log: search.value });
     show();
@@ -100,10 +135,14 @@ export function logs(api, trial, signal) {
     if (output.scrollTop + output.clientHeight < output.scrollHeight - 40) tail.checked = false; // who scrolls up reads
   }, { signal });
   tail.addEventListener("change", () => tail.checked && (output.scrollTop = output.scrollHeight), { signal });
-  signal.addEventListener("abort", () => {
-    reading?.abort();
-    clearTimeout(timer);
-  });
+  whileSeen(() => {
+    seen = true;
+    follow();
+  }, () => {
+    seen = false;
+    rest();
+  }, signal);
+  signal.addEventListener("abort", () => clearTimeout(timer));
   const element = h(
     "section",
     { class: "panel logs", "aria-labelledby": "logs-title" },

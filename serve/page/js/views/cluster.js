@@ -2,7 +2,7 @@
 
 import { get, send } from "../api.js";
 import { showError, toast } from "../dialog.js";
-import { h, keyed, replace } from "../dom.js";
+import { h, keyed, replace, scrolling } from "../dom.js";
 import { THEME, clear } from "../figure.js";
 import { bytes, duration, number, stateLabel } from "../format.js";
 import { path } from "../url.js";
@@ -30,6 +30,7 @@ export async function show(root, { signal, session }) {
     clearTimeout(timer);
     try {
       const cluster = await get("/v1/cluster", { signal });
+      if (parts.errors.firstChild) usage(); // of when the service was away
       replace(parts.errors);
       parts.all.hidden = false;
       drawTotals(parts.totals, cluster.nodes);
@@ -120,10 +121,10 @@ function drawNode(row, node, takeBack) {
 }
 
 function drawSweep(row, sweep) {
-  if (isDrawn(row, sweep)) return;
   const start = sweep.queue?.expected_start_at;
   const wait = start ? (Date.parse(start) - Date.now()) / 1000 : null;
   const queue = sweep.queue ? `${sweep.queue.position}. in line${wait > 0 ? `, ≈ ${duration(wait)}` : ""}` : "–";
+  if (isDrawn(row, [sweep, queue])) return;
   replace(
     row,
     h("td", null, h("a", { href: path`/sweeps/${sweep.sweep_id}` }, sweep.name)),
@@ -151,7 +152,7 @@ function findings({ findings: found, nodes, took_s: took }) {
 
 function table(names, body, firstNumber, label, lastText = names.length) {
   const heads = names.map((name, index) => h("th", { scope: "col", class: index >= firstNumber && index < lastText ? "num" : "" }, name));
-  return h("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: label }, h("table", { class: "table cluster" }, h("thead", null, h("tr", null, heads)), body));
+  return scrolling(label, h("table", { class: "table cluster" }, h("thead", null, h("tr", null, heads)), body));
 }
 
 function build(root, session, onCheckUp) {

@@ -2,8 +2,8 @@
 
 import { events, get } from "../api.js";
 import { showError } from "../dialog.js";
-import { h, replace } from "../dom.js";
-import { THEME, clear, draw } from "../figure.js";
+import { h, replace, scrolling, setText } from "../dom.js";
+import { THEME, clear, colour, draw } from "../figure.js";
 import { number, stateLabel, value } from "../format.js";
 import { lineColour } from "../palette.js";
 import { path, state } from "../url.js";
@@ -18,18 +18,22 @@ export async function show(root, { signal }) {
   const chosen = () => (state.get("sweeps") ?? "").split(",").filter(Boolean).slice(0, MAX);
   let sides = [];
   let timer = null;
+  let loading = new AbortController();
 
-  await load();
-  events("/v1/events?last_event_id=newest", onEvent, { signal });
   window.addEventListener(THEME, () => plot(parts.plot, sides), { signal });
   signal.addEventListener("abort", () => {
     clearTimeout(timer);
+    loading.abort();
     clear(parts.plot);
   });
+  await load();
+  events("/v1/events?last_event_id=newest", onEvent, { signal, onState });
 
   async function load() {
-    const answers = await Promise.allSettled(chosen().map((name) => sideOf(name, signal)));
-    if (signal.aborted) return;
+    loading.abort(); // an older answer must not come after this one
+    const mine = (loading = new AbortController());
+    const answers = await Promise.allSettled(chosen().map((name) => sideOf(name, mine.signal)));
+    if (mine.signal.aborted || signal.aborted) return;
     const failed = answers.filter((answer) => answer.status === "rejected").map((answer) => answer.reason);
     sides = answers.filter((answer) => answer.status === "fulfilled").map((answer) => answer.value);
     replace(parts.errors);
@@ -44,7 +48,15 @@ export async function show(root, { signal }) {
   }
 
   function onEvent(event) {
-    if (!sides.some((side) => side.sweep.id === event.sweep_id)) return;
+    if (sides.some((side) => side.sweep.id === event.sweep_id)) soon();
+  }
+
+  function onState(name) {
+    setText(parts.live, name === "lost" ? "○ connection lost, trying again" : "");
+    if (name === "open") soon(); // whatever happened while nobody listened
+  }
+
+  function soon() {
     timer ??= setTimeout(() => {
       timer = null;
       load();
@@ -79,9 +91,9 @@ function nextStep(count) {
 
 function chip(side, index, remove) {
   const { sweep } = side;
-  const colour = h("i", { class: "swatch", style: { background: lineColour(index) } });
+  const swatch = h("i", { class: "swatch", style: { background: lineColour(index) } });
   const leave = h("button", { class: "close", ariaLabel: `Take ${sweep.name} out`, onclick: () => remove(side) }, "×");
-  return h("span", { class: "side-chip" }, colour, h("a", { href: path`/sweeps/${sweep.id}` }, sweep.name), leave);
+  return h("span", { class: "side-chip" }, swatch, h("a", { href: path`/sweeps/${sweep.id}` }, sweep.name), leave);
 }
 
 async function plot(element, sides) {
@@ -99,8 +111,7 @@ async function plot(element, sides) {
     replace(element, h("p", { class: "empty" }, "There are no values to draw yet."));
     return;
   }
-  const quiet = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
-  const axis = { gridcolor: quiet, zeroline: false, automargin: true };
+  const axis = { gridcolor: colour("line"), zeroline: false, automargin: true };
   const layout = {
     xaxis: { ...axis, title: { text: "trial" } },
     yaxis: { ...axis, title: { text: goals.size === 1 ? `best ${[...goals][0]} so far` : "best value so far" } },
@@ -153,7 +164,7 @@ function table(sides, rows) {
   const head = sides.map((side, index) => h("th", { scope: "col" }, h("i", { class: "swatch", style: { background: lineColour(index) } }), side.sweep.name));
   const body = rows.map(([name, cells]) => h("tr", null, h("th", { scope: "row" }, name), cells.map((cell) => h("td", null, cell))));
   const made = h("table", { class: "table compared" }, h("thead", null, h("tr", null, h("td"), head)), h("tbody", null, body));
-  return h("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: "Sweeps beside each other" }, made);
+  return scrolling("Sweeps beside each other", made);
 }
 
 function build(root, add) {
@@ -164,6 +175,7 @@ function build(root, add) {
     name.value = "";
   };
   const parts = Object.fromEntries(["chips", "errors", "hint", "best", "differences"].map((each) => [each, h("div", { class: each })]));
+  parts.live = h("span", { class: "live warn", role: "status" });
   parts.plot = h("div", { class: "figure compare-plot" });
   parts.all = h(
     "div",
@@ -174,7 +186,7 @@ function build(root, add) {
   );
   replace(
     root,
-    h("div", { class: "toolbar" }, h("h1", null, "Compare"), parts.chips, h("span", { class: "grow" }), h("form", { class: "filters", onsubmit: onAdd }, name, h("button", { class: "button" }, "Add"))),
+    h("div", { class: "toolbar" }, h("h1", null, "Compare"), parts.live, parts.chips, h("span", { class: "grow" }), h("form", { class: "filters", onsubmit: onAdd }, name, h("button", { class: "button" }, "Add"))),
     parts.errors,
     parts.hint,
     parts.all,

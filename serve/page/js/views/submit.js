@@ -1,46 +1,60 @@
 // A new sweep: its spec in an editor that says what is wrong with it, and what it would cost.
 
-import { get, send, text } from "../api.js";
+import { isAway, send, text } from "../api.js";
 import { go } from "../app.js";
 import { showError, toast } from "../dialog.js";
 import { h, replace } from "../dom.js";
+import { plural } from "../format.js";
 import { path } from "../url.js";
 import { upload, withCode } from "./submit/code.js";
+import { Draft } from "./submit/draft.js";
 import { editor, problemList } from "./submit/editor.js";
 import { forecastView } from "./submit/forecast.js";
 
 const TYPING_MS = 350;
-const DRAFT = "toprung-draft";
+const AGAIN_MS = 3_000;
 const YAML = { "Content-Type": "application/yaml" };
 const MAX_SPEC_BYTES = 1024 * 1024;
+const SPEC = /\.(ya?ml|json)$/i;
+const CODE = /\.(py|zip)$/i;
 const EXAMPLES = [
   ["digits/sweep.yaml", "A small CNN on digits", "seconds a trial, no GPU: a first sweep"],
   ["text/sweep.yaml", "LSTM or transformer", "batches that fit the memory by themselves"],
-  ["cifar10/sweep.yaml", "A ResNet on CIFAR-10", "on GPUs, stopped early by ASHA"],
+  ["cifar10/augmented.yaml", "A CNN on CIFAR-10", "augmented images, a learning rate that falls"],
   ["digits/distributed.yaml", "Several workers to a trial", "data-parallel PyTorch"],
 ];
 
 /** Shows the view; see app.js. `?from=` a sweep begins with its spec, `?example=` with one of ours. */
 export async function show(root, { query, signal, session }) {
-  const yaml = editor(onInput);
-  const parts = build(root, yaml, session, { onSubmit, onFile, onExample });
+  const draft = new Draft();
+  const yaml = editor((content) => {
+    draft.type(content);
+    changed(content);
+  });
+  const parts = build(root, yaml, session, { onSubmit, onFiles, onExample, onBack });
   let typing = null;
   let asking = new AbortController();
-  /** The same key until the text is another one: however often the button is pressed, it is one sweep. */
-  let key = null;
+  let version = 0; // of the text: what was asked for to take its place must not come after another one
+  let submitting = false;
+  let away = false; // the service gave no answer
 
-  drop(parts.area, onFile, signal);
+  drop(parts.area, onFiles, signal);
   signal.addEventListener("abort", () => {
     clearTimeout(typing);
     asking.abort();
   });
-  if (query.get("from")) await begin(() => specOf(query.get("from"), signal));
-  else if (query.get("example")) await onExample(query.get("example"));
-  else yaml.setText(kept());
+  if (draft.isHere || !(query.get("from") || query.get("example"))) put(draft.text);
+  else if (query.get("from")) await begin(path`/v1/sweeps/${query.get("from")}/spec`);
+  else await onExample(query.get("example"));
 
-  function onInput(content) {
-    key = null;
-    keep(content);
+  function put(content) {
+    yaml.setText(content);
+    changed(content);
+  }
+
+  function changed(content) {
+    version += 1;
+    parts.back.hidden = !draft.before;
     clearTimeout(typing);
     asking.abort();
     if (content.trim()) typing = setTimeout(validate, TYPING_MS);
@@ -58,11 +72,20 @@ export async function show(root, { query, signal, session }) {
     const { signal: mine } = asking;
     try {
       const forecast = await send("POST", "/v1/sweeps:validate", yaml.text(), { headers: YAML, signal: mine });
+      away = false;
       yaml.mark([]);
       replace(parts.said, forecastView(forecast));
       parts.submit.disabled = !parts.maySubmit;
     } catch (error) {
-      if (!mine.aborted) refused(error);
+      if (mine.aborted) return;
+      if (isAway(error)) {
+        if (!away) showError(parts.said, error, "It is asked again every few seconds.");
+        away = true;
+        typing = setTimeout(validate, AGAIN_MS);
+      } else {
+        away = false;
+        refused(error);
+      }
     }
   }
 
@@ -71,34 +94,45 @@ export async function show(root, { query, signal, session }) {
     yaml.mark(problems);
     parts.submit.disabled = true;
     if (!problems.length) return showError(parts.said, error);
-    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-    replace(parts.said, h("p", { class: "bad" }, h("strong", null, count)), problemList(problems, yaml.goTo));
+    replace(parts.said, h("p", { class: "bad" }, h("strong", null, plural(problems.length, "problem"))), problemList(problems, yaml.goTo));
   }
 
   async function onSubmit() {
-    parts.submit.disabled = true;
-    key ??= randomKey();
+    if (submitting) return; // not disabled meanwhile: it has the focus
+    submitting = true;
+    const sent = version;
     try {
-      const headers = { ...YAML, "Idempotency-Key": key };
+      const headers = { ...YAML, "Idempotency-Key": draft.key };
       const sweep = await send("POST", "/v1/sweeps", yaml.text(), { headers, signal });
-      keep("");
+      draft.clear();
       toast(`${sweep.name} is submitted`, "good");
       await go(path`/sweeps/${sweep.id}`);
     } catch (error) {
       if (signal.aborted) return;
-      parts.submit.disabled = false;
-      refused(error);
+      if (sent !== version) toast(error.message, "error"); // what is said is of another text
+      else if (error.problems?.length) refused(error);
+      else showError(parts.said, error, isAway(error) ? "Press Submit again: it is one sweep however often you do." : null);
+    } finally {
+      submitting = false;
     }
   }
 
+  /** Specs before code, which is written into them; one after the other. */
+  async function onFiles(files) {
+    const all = files.sort((one, other) => CODE.test(one.name) - CODE.test(other.name));
+    for (const file of all) await onFile(file);
+  }
+
   async function onFile(file) {
-    const name = file.name.toLowerCase();
     try {
-      if (/\.(ya?ml|json)$/.test(name)) {
+      if (SPEC.test(file.name)) {
         if (file.size > MAX_SPEC_BYTES) throw new Error("A spec has at most 1 MiB.");
-        yaml.setText(await file.text());
-      } else if (/\.(py|zip)$/.test(name)) {
-        yaml.setText(withCode(yaml.text(), await upload(file, signal)));
+        await take(() => file.text());
+      } else if (CODE.test(file.name)) {
+        const code = await upload(file, signal);
+        const content = withCode(yaml.text(), code); // as it is now, not as it was before the upload
+        draft.type(content);
+        put(content);
         toast(`${file.name} is uploaded, and the spec's code`, "good");
       } else {
         throw new Error(`${file.name} is neither a spec (.yaml, .json) nor code (.py, .zip).`);
@@ -109,45 +143,34 @@ export async function show(root, { query, signal, session }) {
   }
 
   function onExample(name) {
-    return begin(() => text(`/static/examples/${name.split("/").map(encodeURIComponent).join("/")}`, { signal }));
+    return begin(`/static/examples/${name.split("/").map(encodeURIComponent).join("/")}`);
   }
 
-  async function begin(read) {
+  function onBack() {
+    draft.bringBack();
+    put(draft.text);
+    yaml.focus(); // the button is gone
+  }
+
+  async function begin(address) {
     try {
-      yaml.setText(await read());
+      await take(() => text(address, { signal }));
     } catch (error) {
       if (!signal.aborted) showError(parts.said, error);
     }
   }
-}
 
-/** The spec of a sweep, which as JSON is YAML too; what it left to the service is left out. */
-async function specOf(sweep, signal) {
-  const { spec } = await get(path`/v1/sweeps/${sweep}`, { signal });
-  return `${JSON.stringify(spec, (_, value) => (value === null ? undefined : value), 2)}\n`;
-}
-
-function randomKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function kept() {
-  try {
-    return sessionStorage.getItem(DRAFT) ?? "";
-  } catch {
-    return "";
+  /** A text from elsewhere; what was typed, or chosen, since it was asked for stays. */
+  async function take(read) {
+    const mine = (version += 1);
+    const content = await read();
+    if (mine !== version || signal.aborted) return;
+    draft.begin(content);
+    put(content);
   }
 }
 
-function keep(content) {
-  try {
-    sessionStorage.setItem(DRAFT, content);
-  } catch {
-    // storage is switched off or full: the text is kept while the page is
-  }
-}
-
-function drop(area, onFile, signal) {
+function drop(area, onFiles, signal) {
   const over = (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
@@ -159,18 +182,19 @@ function drop(area, onFile, signal) {
     if (!event.dataTransfer?.files.length) return;
     event.preventDefault();
     area.classList.remove("over");
-    for (const file of event.dataTransfer.files) onFile(file);
+    onFiles([...event.dataTransfer.files]);
   }, { signal });
 }
 
-function build(root, yaml, session, { onSubmit, onFile, onExample }) {
+function build(root, yaml, session, { onSubmit, onFiles, onExample, onBack }) {
   const maySubmit = session.scope !== "read";
   const submit = h("button", { class: "button primary", disabled: true, onclick: onSubmit }, "Submit");
+  const back = h("button", { class: "button", hidden: true, onclick: onBack }, "Bring my text back");
   const said = h("div", { class: "said", id: "spec-said", role: "status" });
   const file = (label, accept) => {
     const input = h("input", { type: "file", accept, class: "visually-hidden" });
     input.addEventListener("change", () => {
-      for (const each of input.files) onFile(each);
+      onFiles([...input.files]);
       input.value = "";
     });
     return h("label", { class: "button" }, input, label);
@@ -181,7 +205,7 @@ function build(root, yaml, session, { onSubmit, onFile, onExample }) {
   const area = h("div", { class: "panel flush" }, yaml.element);
   replace(
     root,
-    h("div", { class: "toolbar" }, h("h1", null, "Submit a sweep"), h("span", { class: "grow" }), file("Open file…", ".yaml,.yml,.json"), submit),
+    h("div", { class: "toolbar" }, h("h1", null, "Submit a sweep"), h("span", { class: "grow" }), back, file("Open file…", ".yaml,.yml,.json")),
     maySubmit ? null : h("p", { class: "warn" }, "Your token may read: you can try specs here, and submit them with one that may write."),
     h(
       "div",
@@ -190,7 +214,7 @@ function build(root, yaml, session, { onSubmit, onFile, onExample }) {
       h(
         "div",
         { class: "side" },
-        h("section", { class: "panel" }, h("h2", null, "What it would do"), said),
+        h("section", { class: "panel" }, h("div", { class: "chart-head" }, h("h2", null, "What it would do"), h("div", { class: "toolbar" }, submit)), said), // after the editor for the keyboard, too
         h("section", { class: "panel" }, h("h2", null, "Examples"), h("ul", { class: "examples" }, examples)),
         h(
           "section",
@@ -202,5 +226,5 @@ function build(root, yaml, session, { onSubmit, onFile, onExample }) {
       ),
     ),
   );
-  return { area, said, submit, maySubmit };
+  return { area, back, said, submit, maySubmit };
 }

@@ -90,5 +90,5 @@ async function trialActions(model, number, mayChange, signal) {
   const open = { key: `open ${number}`, make: () => h("a", { class: "button small", href: model.trial(number) }, `Open trial ${number}`) };
   const trial = await get(`${model.api}/trials/${number}`, { signal }).catch(() => null);
   const names = trial ? actionsFor(trial, mayChange) : [];
-  return [open, ...names.map((name) => ({ key: `${name} ${number}`, make: () => trialButton(name, { api: model.api, sweep: model.sweep, number, size: "small" }) }))];
+  return [open, ...names.map((name) => ({ key: `${name} ${number}`, make: () => trialButton(name, { api: model.api, sweep: model.sweep, number, size: "small", signal }) }))];
 }

@@ -3,8 +3,9 @@
 import { events, get } from "../api.js";
 import { showError } from "../dialog.js";
 import { h, keyed, replace, setText } from "../dom.js";
+import { ticking } from "../sweep/pace.js";
 import { path, state } from "../url.js";
-import { COLUMNS, makeRow, order, updateRow } from "./sweeps/rows.js";
+import { COLUMNS, makeRow, order, updateRow, updateTimes } from "./sweeps/rows.js";
 
 const PAGE = 50;
 const STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
@@ -13,21 +14,18 @@ const COALESCE_MS = 1_000;
 /** So few sweeps are asked for one by one. */
 const FEW = 4;
 const TYPING_MS = 250;
+const TICK_MS = 10_000;
+/** The list is read once its changes are heard, so that it is read once; or after this, if they are not. */
+const FIRST_MS = 1_000;
 
 /** Shows the view; see app.js. */
 export async function show(root, { signal }) {
-  const known = { sweeps: new Map(), pages: 1, next: null, currency: "", chosen: new Set() };
+  const known = { sweeps: new Map(), pages: 1, next: null, currency: "", chosen: new Set(), loaded: false };
   const parts = build(root, { onFilter, onSort, onMore, onChoice });
   let asked = 0;
 
   replace(parts.body, waiting());
   get("/v1/usage", { signal }).then(onUsage).catch(() => {}); // without it there is no list of owners, no currency
-  try {
-    await load();
-  } catch (error) {
-    if (!signal.aborted) showError(parts.message, error, again());
-    if (!signal.aborted) replace(parts.body);
-  }
   follow();
 
   async function load() {
@@ -43,10 +41,12 @@ export async function show(root, { signal }) {
     if (mine !== asked) return; // another question was asked meanwhile
     known.sweeps = found;
     known.next = cursor;
+    known.loaded = true;
     draw();
   }
 
   function draw() {
+    if (!known.loaded) return;
     const sweeps = order([...known.sweeps.values()], state.get("sort"), state.get("desc") === "1");
     const row = (sweep) => makeRow(sweep, { signal, chosen: known.chosen, onChoice });
     keyed(parts.body, sweeps, (sweep) => sweep.id, row, (element, sweep) => updateRow(element, sweep, known.currency));
@@ -62,10 +62,13 @@ export async function show(root, { signal }) {
   }
 
   async function refresh() {
+    const mine = asked + 1;
     try {
       await load();
     } catch (error) {
-      if (!signal.aborted) showError(parts.message, error, again());
+      if (signal.aborted || mine !== asked) return;
+      if (!known.loaded) replace(parts.body);
+      showError(parts.message, error, again());
     }
   }
 
@@ -95,7 +98,7 @@ export async function show(root, { signal }) {
   function onUsage(usage) {
     known.currency = usage.currency;
     parts.showOwners(usage.items.map((item) => item.owner).filter(Boolean).sort());
-    if (known.sweeps.size) draw();
+    draw();
   }
 
   /** Those sweeps anew that results came for; all of them where one began or ended, since places in the queue change. */
@@ -113,17 +116,19 @@ export async function show(root, { signal }) {
   }
 
   function follow() {
-    let timer = null;
     let last = 0;
-    let changed = { whole: false, ids: new Set() };
+    let changed = { whole: true, ids: new Set() };
+    const now = () => {
+      clearTimeout(timer);
+      timer = null;
+      last = Date.now();
+      const found = changed;
+      changed = { whole: false, ids: new Set() };
+      catchUp(found);
+    };
+    let timer = setTimeout(now, document.hidden ? 0 : FIRST_MS);
     const soon = () => {
-      timer ??= setTimeout(() => {
-        timer = null;
-        last = Date.now();
-        const now = changed;
-        changed = { whole: false, ids: new Set() };
-        catchUp(now);
-      }, Math.max(0, last + COALESCE_MS - Date.now()));
+      timer ??= setTimeout(now, Math.max(0, last + COALESCE_MS - Date.now()));
     };
     const onEvent = (event) => {
       if (known.sweeps.has(event.sweep_id) && event.type !== "sweep.state") changed.ids.add(event.sweep_id);
@@ -134,15 +139,13 @@ export async function show(root, { signal }) {
     const onState = (name) => {
       parts.showLive(name);
       if (name !== "open") return;
-      changed.whole = true; // what happened between the first look and now
-      soon();
+      changed.whole = true; // whatever happened while nobody listened
+      if (last === 0) now();
+      else soon();
     };
     events("/v1/events?last_event_id=newest", onEvent, { signal, onState });
-    const clock = setInterval(draw, 30_000); // "5 min ago" goes on
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      clearInterval(clock);
-    });
+    ticking(TICK_MS, () => parts.body.keyedChildren?.forEach((row, id) => updateTimes(row, known.sweeps.get(id))), signal);
+    signal.addEventListener("abort", () => clearTimeout(timer));
   }
 }
 

@@ -1,19 +1,22 @@
 /** The page of one trial. */
 
-import { events, get } from "../api.js";
+import { events, get, isAway } from "../api.js";
 import { go } from "../app.js";
 import { h, keyed, replace, setText } from "../dom.js";
 import { stateLabel } from "../format.js";
-import { paced } from "../sweep/pace.js";
+import { paced, ticking } from "../sweep/pace.js";
 import { asked } from "../sweep/model.js";
 import { actionsFor, trialButton } from "../sweep/trial_actions.js";
-import { isOver, story } from "../sweep/words.js";
+import { story } from "../sweep/words.js";
+import { trackingLinks } from "../sweep/tracking.js";
 import { curves } from "../trial/curves.js";
 import { decisions, failure, panel, parameters, standingFacts, surroundings } from "../trial/facts.js";
 import { logs } from "../trial/logs.js";
 import { path } from "../url.js";
 
 const EVERY_MS = 1000;
+const AGAIN_MS = 3_000;
+const TICK_MS = 5_000;
 
 /** Shows a trial, and goes on showing it as it changes. */
 export async function show(root, { params, signal, session }) {
@@ -21,25 +24,26 @@ export async function show(root, { params, signal, session }) {
   const api = path`/v1/sweeps/${params.sweep}/trials/${params.number}`;
   const [sweep, first] = await Promise.all([get(sweepApi, { signal }), get(api, { signal })]);
   let trial = first;
+  let again = null;
   const mayChange = !session?.auth || session.scope === "admin" || (session.scope === "write" && session.owner === sweep.owner);
 
   const head = trialHead(sweep, trial.number, signal);
   const facts = standingFacts();
   const why = h("div", { class: "sweep-why" });
   const tools = h("div", { class: "toolbar" });
-  const metrics = curves(api, { objective: sweep.spec.metric.name, signal });
+  const metrics = curves(api, { objective: sweep.spec.metric.name, attempt: () => trial.attempt, signal });
   const decided = decisions();
   const broken = h("div", null);
   const around = h("div", null);
   const output = logs(api, () => trial, signal);
   const sides = h("div", { class: "trial-sides" }, parameters(trial), decided.element, panel("Attempts", metrics.attempts), around);
-  replace(root, h("div", { class: "trial-page" }, head.element, h("header", { class: "sweep-head" }, h("div", { class: "toolbar" }, tools), facts.element, why), broken, metrics.element, sides, output.element));
+  replace(root, h("div", { class: "trial-page" }, head.element, h("header", { class: "sweep-head" }, h("div", { class: "toolbar" }, tools, trackingLinks(sweep, first).map(([label, href, props]) => h("a", { class: "button", href, ...props }, label))), facts.element, why), broken, metrics.element, sides, output.element));
 
   function tell() {
     head.update(trial);
     facts.update(trial);
     keyed(why, story(trial, sweep.spec.metric.name), (text) => text, (text) => h("p", null, text));
-    keyed(tools, actionsFor(trial, mayChange), (each) => each, (name) => trialButton(name, { api: sweepApi, sweep, number: trial.number }));
+    keyed(tools, actionsFor(trial, mayChange), (each) => each, (name) => trialButton(name, { api: sweepApi, sweep, number: trial.number, signal }));
     if (!broken.firstChild && trial.failure) replace(broken, failure(trial));
     output.changed();
   }
@@ -54,15 +58,21 @@ export async function show(root, { params, signal, session }) {
     try {
       trial = await get(api, { signal });
       tell();
+  signal.addEventListener("abort", () => clearTimeout(again));
       const [, { items }] = await Promise.all([metrics.refresh(), get(asked(`${sweepApi}/decisions`, { number: trial.number }), { signal })]);
       decided.update(items, sweep.spec);
       if (around.dataset.attempt !== String(trial.attempt)) await environment();
+      head.problem("");
     } catch (error) {
-      if (!signal.aborted) head.problem(error.detail || error.message);
+      if (signal.aborted) return;
+      head.problem(error.detail || error.message);
+      if (isAway(error)) again = setTimeout(soon, AGAIN_MS);
     }
   }
 
   tell();
+  signal.addEventListener("abort", () => clearTimeout(again));
+  ticking(TICK_MS, () => facts.update(trial), signal);
   const soon = paced(EVERY_MS, refresh, signal);
   soon();
   events(`${sweepApi}/events?last_event_id=newest`, (event) => {
@@ -79,6 +89,12 @@ export async function show(root, { params, signal, session }) {
 function trialHead(sweep, number, signal) {
   const chip = h("span", { class: "chip" });
   const link = h("span", { class: "link-state quiet", role: "status" });
+  let connection = "";
+  let problem = "";
+  const showLink = () => {
+    setText(link, problem || connection);
+    link.classList.toggle("bad", Boolean(problem) || element.dataset.connection === "lost");
+  };
   const page = (at) => path`/sweeps/${sweep.id}/trials/${at}`;
   const back = `${path`/sweeps/${sweep.id}`}?trial=${number}`;
   const previous = number > 0 ? h("a", { class: "button small", href: page(number - 1), rel: "prev" }, "← Previous") : null;
@@ -111,9 +127,13 @@ function trialHead(sweep, number, signal) {
     },
     connection(state) {
       element.dataset.connection = state;
-      setText(link, { open: "live", lost: "connection lost, trying again…", ended: "" }[state]);
-      link.classList.toggle("bad", state === "lost");
+      connection = { open: "live", lost: "connection lost, trying again…", ended: "" }[state];
+      if (state === "lost") problem = ""; // it says the same
+      showLink();
     },
-    problem: (text) => setText(link, text),
+    problem(text) {
+      problem = element.dataset.connection === "lost" ? "" : text;
+      showLink();
+    },
   };
 }

@@ -1,7 +1,7 @@
 // How the cluster was divided among the sweeps, as this browser has seen it. The service keeps no such history.
 
 import { h, replace } from "../../dom.js";
-import { draw } from "../../figure.js";
+import { colour, draw } from "../../figure.js";
 import { lineColour } from "../../palette.js";
 
 const KEPT = "toprung-shares";
@@ -48,7 +48,7 @@ export class Shares {
       line: { shape: "hv", width: 1, color: lineColour(index) },
       hovertemplate: "%{y} trials<extra>%{fullData.name}</extra>",
     }));
-    const line = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+    const line = colour("line");
     const layout = {
       xaxis: { type: "date", gridcolor: line, range: [local(this.samples[0].at), local(this.samples.at(-1).at)] },
       yaxis: { gridcolor: line, rangemode: "tozero", zeroline: false, tickformat: "d", automargin: true },

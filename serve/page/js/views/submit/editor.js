@@ -7,8 +7,8 @@ const MIN_LINES = 20;
 /**
  * An editor.
  *
- * @param {(text: string) => void} onInput
- * @returns {{element: HTMLElement, text: () => string, setText: (text: string) => void,
+ * @param {(text: string) => void} onInput another text was typed
+ * @returns {{element: HTMLElement, text: () => string, setText: (text: string) => void, focus: () => void,
  *   mark: (problems: {line: ?number, message: string}[]) => void, goTo: (line: number, column: ?number) => void}}
  */
 export function editor(onInput) {
@@ -24,16 +24,14 @@ export function editor(onInput) {
   });
   let wrong = new Map();
 
-  area.addEventListener("input", changed);
+  area.addEventListener("input", () => {
+    drawNumbers();
+    onInput(area.value);
+  });
   area.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey) indent(area, event);
   });
   drawNumbers();
-
-  function changed() {
-    drawNumbers();
-    onInput(area.value);
-  }
 
   function drawNumbers() {
     const count = Math.max(MIN_LINES, area.value.split("\n").length);
@@ -51,8 +49,9 @@ export function editor(onInput) {
     text: () => area.value,
     setText(text) {
       area.value = text;
-      changed();
+      drawNumbers();
     },
+    focus: () => area.focus(),
     mark(problems) {
       wrong = new Map(problems.filter((each) => each.line).map((each) => [each.line, each.message]));
       drawNumbers();
@@ -61,7 +60,8 @@ export function editor(onInput) {
       const lines = area.value.split("\n");
       const start = lines.slice(0, line - 1).reduce((sum, each) => sum + each.length + 1, 0);
       const end = start + (lines[line - 1]?.length ?? 0);
-      area.focus();
+      area.focus({ preventScroll: true });
+      numbers.children[line - 1]?.scrollIntoView({ block: "center" }); // the field is as tall as its text
       area.setSelectionRange(Math.min(start + (column ? column - 1 : 0), end), end);
     },
   };

@@ -1,7 +1,7 @@
 // What a sweep would do and cost, in the words of `toprung validate`.
 
-import { h } from "../../dom.js";
-import { duration, number } from "../../format.js";
+import { h, scrolling } from "../../dom.js";
+import { duration, number, plural } from "../../format.js";
 
 const ALGORITHMS = {
   auto: "TPE/GP",
@@ -17,10 +17,6 @@ const ALGORITHMS = {
 export function forecastView(forecast) {
   const lines = [headline(forecast), steps(forecast), costs(forecast), room(forecast)].filter(Boolean);
   return h("div", { class: "forecast" }, h("strong", null, lines[0]), rungs(forecast), lines.slice(1).map((line) => h("p", null, line)));
-}
-
-function plural(count, noun) {
-  return `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function headline({ spec, num_trials: trials }) {
@@ -40,7 +36,7 @@ function rungs({ rungs: plans }) {
   if (!plans.length) return null;
   const row = (label, values) => h("tr", null, h("th", { scope: "row" }, label), values.map((value) => h("td", { class: "num" }, number(value))));
   const table = h("table", { class: "table" }, h("tbody", null, row("rung", plans.map((plan) => plan.rung)), row("trials", plans.map((plan) => plan.trials))));
-  return h("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: "Trials expected at each rung" }, table);
+  return scrolling("Trials expected at each rung", table);
 }
 
 function steps({ expected_steps: expected, worst_case_steps: worst, full_steps: full }) {

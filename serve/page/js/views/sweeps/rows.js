@@ -88,7 +88,6 @@ export function updateRow(row, sweep, currency) {
   parts.state.className = `chip state-${sweep.state}`;
   setText(parts.state, stateLabel(sweep.state));
   parts.state.title = sweep.reason ?? "";
-  setText(parts.where, where(sweep));
   const finished = numFinished(sweep);
   parts.bar.style.setProperty("width", `${Math.min(100, 100 * (share(sweep) ?? 0))}%`);
   setText(parts.trials, sweep.num_trials ? `${number(finished)}/${number(sweep.num_trials)}` : number(finished));
@@ -98,10 +97,16 @@ export function updateRow(row, sweep, currency) {
   setText(parts.cost, sweep.cost ? `${number(sweep.cost, 3)} ${currency}`.trim() : "–");
   setText(parts.owner, sweep.owner ?? "–");
   parts.owner.title = sweep.owner ?? "";
-  setText(parts.age, ago(sweep.created_at));
+  updateTimes(row, sweep);
   parts.age.dateTime = sweep.created_at;
   parts.age.title = when(sweep.created_at);
   row.curve.show(sweep);
+}
+
+/** Writes what becomes another text by itself. */
+export function updateTimes({ parts }, sweep) {
+  setText(parts.where, where(sweep));
+  setText(parts.age, ago(sweep.created_at));
 }
 
 function where(sweep) {
@@ -142,7 +147,8 @@ class Curve {
       const { points } = await get(path`/v1/sweeps/${this.sweep.id}/best-so-far`, { signal: this.signal });
       sparkline(this.element, points, this.sweep.spec.metric.goal);
     } catch {
-      replace(this.element); // the value stands beside it: without the line nothing is missing
+      this.drawn = undefined; // it is tried again with the next news; the value stands beside it
+      replace(this.element);
     }
   }
 }

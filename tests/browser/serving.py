@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import WIDE
+from tests.browser.conftest import EXPECTED_REFUSALS, context_of, watched
 from tests.integration.conftest import free_port, until
 from toprung.serve.home import Home
 from toprung.serve.http.app import close, create_app
@@ -50,12 +50,7 @@ def serving(folder: Path) -> Iterator[Served]:
 
 
 @contextmanager
-def watched(chromium: Browser, url: str) -> Iterator[Page]:
-    """A page whose scripts must raise no error."""
-    with chromium.new_context(base_url=url, viewport=WIDE, reduced_motion="reduce") as context:  # type: ignore[arg-type]
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        yield page
-        assert errors == []
+def page_of(chromium: Browser, url: str, refusals: Mapping[str, set[int]] = EXPECTED_REFUSALS) -> Iterator[Page]:
+    """A page with a browser's profile of its own, watched as all are."""
+    with context_of(chromium, url) as context:
+        yield from watched(context, refusals)

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.growing import Growing
-from tests.browser.serving import Served, serving, watched
+from tests.browser.serving import Served, page_of, serving
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def served(tmp_path: Path, chromium: Browser) -> Iterator[Served]:
 
 @pytest.fixture
 def page(chromium: Browser, served: Served) -> Iterator[Page]:
-    with watched(chromium, served.url) as page:
+    with page_of(chromium, served.url) as page:
         yield page
 
 
@@ -90,7 +90,7 @@ def test_a_service_comes_back_under_open_pages(chromium: Browser, page: Page, se
     with ExitStack() as stack:
 
         def opened(address: str) -> Page:
-            view = stack.enter_context(watched(chromium, served.url))  # tabs of one browser would share connections
+            view = stack.enter_context(page_of(chromium, served.url))  # tabs of one browser would share connections
             view.goto(address)
             return view
 

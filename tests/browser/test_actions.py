@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import STARTS_MS
 from toprung import Client
 
 TRAIN = """import tempfile
@@ -25,8 +26,6 @@ def train(config):
     if config["x"] > 0.5 and not Path(config["mended"]).exists():
         raise RuntimeError("not mended yet")
 """
-SLOW = 90_000
-"""For what starts processes, on a machine that has other work."""
 
 
 @pytest.mark.slow
@@ -46,7 +45,7 @@ def test_an_ended_sweep_goes_on_in_every_way(page: Page, client: Client, tmp_pat
         "tracking": {"tensorboard": False},
     }
     sweep = client.submit(spec, code=code)
-    sweep.wait(timeout_s=90, progress=False)
+    sweep.wait(timeout_s=120, progress=False)
     page.goto(f"/sweeps/{sweep.id}")
     trials = page.locator(".facts > div").filter(has=page.get_by_text("trials", exact=True))
     ended = page.locator(".sweep-title .chip")
@@ -62,20 +61,20 @@ def test_an_ended_sweep_goes_on_in_every_way(page: Page, client: Client, tmp_pat
     mended.touch()
     page.get_by_role("button", name="Retry what failed").click()
     expect(page.get_by_text("What failed and was not tried again yet is tried")).to_be_visible()
-    expect(page.locator(".trials .count")).to_have_text("3 trials", timeout=SLOW)
-    expect(ended).to_have_text("✓ succeeded", timeout=SLOW)
+    expect(page.locator(".trials .count")).to_have_text("3 trials", timeout=STARTS_MS)
+    expect(ended).to_have_text("✓ succeeded", timeout=STARTS_MS)
 
     page.get_by_role("button", name="Extend…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Trials", exact=True).fill("4")
     dialog.get_by_role("button", name="Extend it").click()
-    expect(trials).to_contain_text("5 of 5", timeout=SLOW)
-    expect(ended).to_have_text("✓ succeeded", timeout=SLOW)
+    expect(trials).to_contain_text("5 of 5", timeout=STARTS_MS)
+    expect(ended).to_have_text("✓ succeeded", timeout=STARTS_MS)
 
     page.goto(f"/sweeps/{sweep.id}/trials/0")
     page.get_by_role("button", name="Reproduce").click()
     page.wait_for_url(re.compile(f"/sweeps/(?!{sweep.id})swp_[^/]+$"))
-    expect(ended).to_have_text("✓ succeeded", timeout=SLOW)
+    expect(ended).to_have_text("✓ succeeded", timeout=STARTS_MS)
 
     page.goto(f"/sweeps/{sweep.id}")
     page.get_by_text("More ▾").click()
@@ -86,5 +85,5 @@ def test_an_ended_sweep_goes_on_in_every_way(page: Page, client: Client, tmp_pat
     page.get_by_role("button", name="Submit", exact=True).click()
     page.wait_for_url(re.compile("/sweeps/swp_"))
     expect(page.get_by_role("heading", name="pressed-again")).to_be_visible()
-    expect(ended).to_have_text("✓ succeeded", timeout=SLOW)
+    expect(ended).to_have_text("✓ succeeded", timeout=STARTS_MS)
     assert client.sweep("pressed-again").refresh().num_trials == 4

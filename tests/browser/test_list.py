@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.growing import Growing
-from tests.browser.serving import Served, serving, watched
+from tests.browser.serving import Served, page_of, serving
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def ended(served: Served) -> Growing:
 
 @pytest.fixture
 def page(chromium: Browser, served: Served) -> Iterator[Page]:
-    with watched(chromium, served.url) as page:
+    with page_of(chromium, served.url) as page:
         yield page
 
 

@@ -6,19 +6,17 @@ import ast
 import csv
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 import yaml
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import DRAWN_MS, NARROW, asked_in, asks, context_of, told, watched
+from tests.browser.conftest import DRAWN_MS, NARROW, asked_in, asks, told
 from tests.browser.growing import Growing
-from tests.integration.conftest import free_port, until
-from toprung.serve.http.app import close, create_app
+from tests.browser.serving import Served, page_of, serving
+from tests.integration.conftest import until
 from toprung.serve.store import Store
 from toprung.tuning.records import SweepState
 
@@ -28,30 +26,20 @@ EXPECTED_REFUSALS = {r"/v1/sweeps/swp_\w+/table": {400}, r"/v1/sweeps/swp_\w+": 
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path_factory.mktemp('store')}/toprung.db")
-    yield opened
-    opened.close()
+def served(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("sweep")) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
-def url(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The application over the store, without a cluster: what changes in the store is up to the test."""
-    app = create_app(store, tmp_path_factory.mktemp("home"))
-    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until(lambda: server.started, what="the server")
-    yield f"http://127.0.0.1:{server.config.port}"
-    server.should_exit = True
-    thread.join()
-    close(app)
+def store(served: Served) -> Store:
+    return served.store
 
 
 @pytest.fixture
-def page(chromium: Browser, url: str) -> Iterator[Page]:
-    with context_of(chromium, url) as context:
-        yield from watched(context, EXPECTED_REFUSALS)
+def page(chromium: Browser, served: Served) -> Iterator[Page]:
+    with page_of(chromium, served.url, EXPECTED_REFUSALS) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.growing import Growing
-from tests.browser.serving import Served, serving, watched
+from tests.browser.serving import Served, page_of, serving
 from toprung.tuning.records import Batch
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def growing(served: Served) -> Growing:
 
 @pytest.fixture
 def page(chromium: Browser, served: Served) -> Iterator[Page]:
-    with watched(chromium, served.url) as page:
+    with page_of(chromium, served.url) as page:
         yield page
 
 

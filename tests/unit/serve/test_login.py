@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from toprung.access import Scope
+from toprung.serve.http.app import create_app
 from toprung.serve.http.sessions import SESSION_S
 from toprung.serve.store import Store
 

@@ -98,7 +98,7 @@ def test_shares_follow_the_nodes_and_a_lost_node_is_no_failure(
             )
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_step_of_a_ladder_that_no_node_will_have_is_passed_over(service: Service, tmp_path: Path) -> None:
     """The cluster has no autoscaler: who waited for such a node would do so for ever."""
     sweep = submit(

@@ -104,6 +104,7 @@ def limited(root: Path, limit: str) -> Path | None:
     return None
 
 
+@pytest.mark.deep
 def test_a_worker_that_the_kernel_kills(service: Service, group: Path) -> None:
     sweep = service.client.submit(
         {

@@ -119,6 +119,7 @@ def submitted(service: Machine, trainable: str, **changes: Any) -> SweepHandle:
     return service.client.submit(spec(trainable, **changes), code=HERE / "userland")
 
 
+@pytest.mark.deep
 def test_a_full_disk_holds_sweeps_up_and_loses_nothing(service: Machine, tmp_path: Path) -> None:
     words = {"words": str(tmp_path)}
     saving = submitted(service, "goes_on_when_told", concurrency=2, constants={**words, "saves": True})

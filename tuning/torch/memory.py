@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import traceback
+from pathlib import Path
 from types import TracebackType
 
 import psutil
@@ -12,6 +14,7 @@ import torch
 from toprung.tuning.out_of_memory import GPU_IS_FULL, HOST_IS_FULL, says_any
 
 MB = 2**20
+_STATUS = Path("/proc/self/status")
 _process = psutil.Process()
 
 
@@ -59,8 +62,22 @@ def figures(device: torch.device | None = None) -> dict[str, float]:
 
 
 def in_use(device: torch.device) -> int:
-    """Bytes in use where a model computes: what PyTorch has given out on a GPU, the process's memory on the CPU."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _process.memory_info().rss
+    """Bytes in use where a model computes: what PyTorch has given out on a GPU, the process's own memory on the CPU.
+
+    Not the files that are mapped, libraries above all: the kernel drops their pages and reads them again as it pleases.
+    """
+    on_gpu = device.type == "cuda"
+    found: int = torch.cuda.memory_allocated(device) if on_gpu else _process.memory_info().rss - _of_files()
+    return found
+
+
+def _of_files() -> int:
+    """Bytes of mapped files in memory; 0 where the system does not say (proc(5), `RssFile`)."""
+    try:
+        found = re.search(rb"^RssFile:\s+(\d+) kB", _STATUS.read_bytes(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
 def restart_peak() -> None:

@@ -8,7 +8,6 @@ import sysconfig
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 import ray
 import torch
@@ -19,7 +18,9 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from toprung.tuning.torch import MemorySafe
 from toprung.tuning.torch.allocations import NO_LINE, CpuAllocations, in_words, line_of
 from toprung.tuning.torch.growth import WARM_UP, WINDOW
+from toprung.tuning.torch.memory import in_use
 
+CPU = torch.device("cpu")
 BATCHES = [torch.ones(2, 4)] * (WARM_UP + WINDOW)
 KEPT = 2**18
 """Numbers that are kept of each batch: 1 MB."""
@@ -28,12 +29,12 @@ KEPT = 2**18
 @pytest.fixture(autouse=True)
 def no_spare_memory() -> Iterator[None]:
     """What tests before have freed is in use meanwhile: else this process doesn't grow when a trial leaks."""
-    process, grown = psutil.Process(), 0
+    grown = 0
     used: list[Tensor] = []
     while grown < 32 and len(used) < 4_000:
-        before = process.memory_info().rss
+        before = in_use(CPU)
         used.append(torch.ones(KEPT))
-        grown = grown + 1 if process.memory_info().rss - before > 3 * KEPT else 0
+        grown = grown + 1 if in_use(CPU) - before > 3 * KEPT else 0
     yield
     used.clear()
 

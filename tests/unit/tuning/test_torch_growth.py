@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import random
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +16,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from toprung.tuning.torch.growth import WARM_UP, WINDOW, GrowthWatch, Kind, census, slope_of
+from toprung.tuning.torch.memory import in_use
 
 MB = 2**20
 BASE = 500 * MB
 
 
-def told(in_use: Iterator[float], steps: int) -> list[str]:
+def told(samples: Iterator[float], steps: int) -> list[str]:
     watch = GrowthWatch()
-    return [text for _ in range(steps) if (text := watch.add(int(next(in_use)))) is not None]
+    return [text for _ in range(steps) if (text := watch.add(int(next(samples)))) is not None]
 
 
 def test_a_leak_is_told_once() -> None:
@@ -97,3 +100,17 @@ def test_tensors_without_a_shape_are_left_out() -> None:
     assert census()[Kind((5, 7, 3), torch.float32, "cpu", has_graph=False)] == (1, kept.numel() * 4)
     assert nested.numel() == 5
     assert isinstance(lazy.weight, nn.UninitializedParameter)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say what is a file's")
+def test_a_file_that_is_mapped_is_no_memory_in_use(tmp_path: Path) -> None:
+    """The kernel drops such pages and reads them again as it pleases, which would hide what grows."""
+    file = tmp_path / "library.so"
+    file.write_bytes(bytes(64 * MB))
+    before = in_use(torch.device("cpu"))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[at] for at in range(0, len(mapped), mmap.PAGESIZE)) == 0
+        assert abs(in_use(torch.device("cpu")) - before) < 16 * MB
+    kept = torch.ones(64 * MB // 4)
+    assert in_use(torch.device("cpu")) - before > 48 * MB
+    del kept

@@ -21,7 +21,9 @@ def trained(network: str, spare_mb: int) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to RLIMIT_AS")
-@pytest.mark.parametrize(("network", "spare_mb"), [("transformer", 150), ("lstm", 100)])
+@pytest.mark.parametrize(
+    ("network", "spare_mb"), [pytest.param("transformer", 150, marks=pytest.mark.deep), ("lstm", 100)]
+)
 def test_a_training_that_runs_out_of_memory_learns_the_same(network: str, spare_mb: int) -> None:
     plain, _ = trained(network, 0)
     limited, said = trained(network, spare_mb)

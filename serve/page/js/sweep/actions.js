@@ -25,8 +25,8 @@ export function actions(model, { mayChange, mayWrite, refresh, signal }) {
 
   function show() {
     const { sweep } = model;
-    const key = [sweep.state, sweep.cancel_requested, sweep.pause_requested, sweep.best?.number, sweep.trials.failed].join();
-    if (key === shown) return; // a menu that is open stays open
+    const key = [sweep.state, sweep.cancel_requested, sweep.pause_requested, !sweep.best, !sweep.trials.failed].join();
+    if (key === shown) return; // a menu that is open stays open, a button that is being pressed is there
     shown = key;
     const open = element.querySelector("details")?.open ?? false;
     const main = mayChange ? mainButtons(model, post, refresh) : [];
@@ -79,7 +79,7 @@ function moreMenu(model, { mayChange, mayWrite, post, refresh, signal }) {
     hasEnded(sweep) ? null : act("Concurrency, priority, weight…", () => edit(model, refresh)),
     sweep.trials.failed ? act("Retry what failed", () => post("retry", "What failed and was not tried again yet is tried, as further trials.", {})) : null,
   ];
-  const download = link("Download best checkpoint", `${model.api}/trials/${sweep.best?.number}/checkpoint`, { download: "", hidden: true });
+  const download = link("Download best checkpoint", "", { download: "", hidden: true });
   const best = [
     copy("YAML", asYaml),
     copy("JSON", asJson),
@@ -90,8 +90,10 @@ function moreMenu(model, { mayChange, mayWrite, post, refresh, signal }) {
   const menu = h("details", { class: "menu" }, h("summary", { class: "button", "aria-label": "More actions" }, "More ▾"),
     h("div", { class: "menu-list" }, ...(mayChange ? changes : []), mayWrite ? link("Clone…", `/submit?from=${encodeURIComponent(sweep.id)}`) : null, ...(sweep.best ? best : []), ...elsewhere));
   menu.addEventListener("toggle", async () => {
-    if (!menu.open || !sweep.best) return;
-    const trial = await get(`${model.api}/trials/${sweep.best.number}`, { signal }).catch(() => null);
+    const { best: leading } = model.sweep; // another one by now, maybe
+    if (!menu.open || !leading) return;
+    const trial = await get(`${model.api}/trials/${leading.number}`, { signal }).catch(() => null);
+    download.href = `${model.api}/trials/${leading.number}/checkpoint`;
     download.hidden = !trial?.checkpoint; // not all sweeps keep one
   });
   menu.addEventListener("keydown", (event) => {

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.conftest import Service, Submit, processes_of, until
+from tests.integration.conftest import WAIT_S, Service, Submit, processes_of, until
 from toprung import Client
 from toprung.tuning.records import SweepState, Trial, TrialState
 from toprung.tuning.spec import parse_spec
@@ -66,10 +66,13 @@ def test_a_target_ends_the_sweep(submit: Submit) -> None:
 
 
 def test_a_wall_time_budget_ends_the_sweep_and_keeps_the_best_model(submit: Submit, tmp_path: Path) -> None:
-    sweep = submit("saves_for_ever", budget={"wall_time_s": 25})
+    sweep = submit("saves_for_ever", budget={"wall_time_s": 3600}, wait=False)
+    until(lambda: any(trial.record.checkpoint for trial in sweep.trials()), timeout_s=WAIT_S, what="a checkpoint")
+    sweep.edit(budget={"wall_time_s": 1})  # long over: how long a first step takes here, nobody knows
+    sweep.wait(timeout_s=WAIT_S, progress=False)
 
     assert sweep.state is SweepState.SUCCEEDED
-    assert sweep.record.reason == "the budget of 25 s of wall time is used up"
+    assert sweep.record.reason == "the budget of 1 s of wall time is used up"
     assert {trial.record.reason for trial in sweep.trials()} == {f"the sweep ended: {sweep.record.reason}"}
     best = sweep.best()
     folder = best.download_checkpoint(tmp_path / "best")

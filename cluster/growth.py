@@ -21,7 +21,6 @@ import yaml
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
 
-from toprung.errors import Unavailable
 from toprung.tuning.run.nodes import Node
 from toprung.tuning.run.resources import offers, slots_on, wants
 from toprung.tuning.spec import Resources
@@ -113,14 +112,11 @@ _known: dict[str, _Known] = {}
 
 
 def growth(gcs_address: str, max_age_s: float = _MAX_AGE_S) -> Growth | None:
-    """How far the cluster whose head this machine is can grow; None where it has no autoscaler.
+    """How far the cluster whose head this machine is can grow; None where it has no autoscaler, as far as is known.
 
     Args:
         gcs_address: of the cluster: there may be others on this machine.
-        max_age_s: so long what was read holds; where it can't be read just now, till it can.
-
-    Raises:
-        Unavailable: that can't be read, and never could.
+        max_age_s: so long what was read holds; where it can't be read then, as long again, with a warning in the log.
     """
     known = _known.get(gcs_address)
     if known is None or time.monotonic() - known.at > max_age_s:
@@ -128,11 +124,8 @@ def growth(gcs_address: str, max_age_s: float = _MAX_AGE_S) -> Growth | None:
             found = _read(gcs_address)
         # a file that is being written anew, Kubernetes' API away, a version that is not known
         except Exception as error:
-            text = f"What the cluster can become can't be read: {type(error).__name__}: {error}"
-            if known is None:
-                raise Unavailable(text) from error
-            logger.warning("%s", text)
-            found = known.growth
+            logger.warning("what the cluster can become can't be read: %s: %s", type(error).__name__, error)
+            found = known.growth if known else None
         known = _known[gcs_address] = _Known(found, time.monotonic())
     return known.growth
 

@@ -23,7 +23,6 @@ from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 from ray.experimental.internal_kv import internal_kv_get_gcs_client
 
 from toprung.cluster.growth import Growth, growth
-from toprung.errors import Unavailable
 from toprung.serve.allotment import claim, limits
 from toprung.serve.settings import Settings
 from toprung.serve.shares import shares
@@ -105,12 +104,7 @@ class Demand:
 
 
 def _growth() -> Growth | None:
-    """How far this cluster can grow; None: not at all, as far as is known."""
-    try:
-        return growth(ray.get_runtime_context().gcs_address)
-    except Unavailable as error:
-        logger.warning("%s", error.detail)
-        return None
+    return growth(ray.get_runtime_context().gcs_address)
 
 
 def slots(resources: Resources) -> int:

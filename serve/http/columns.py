@@ -122,11 +122,12 @@ class ColumnCache:
 
 @contextmanager
 def _collector_at_rest() -> Iterator[None]:
-    """50,000 trials are as many rows and dicts, none of them garbage: looking for some took a quarter of the time."""
-    was_enabled = gc.isenabled()
+    """50,000 trials are as many rows and dicts, none of them garbage: looking for some took a quarter of the time.
+
+    Where several threads are at it, the first to end wakes the collector for all: it may come too early, but it comes.
+    """
     gc.disable()
     try:
         yield
     finally:
-        if was_enabled:  # else another thread is at it, which does
-            gc.enable()
+        gc.enable()

@@ -58,7 +58,6 @@ export async function show(root, { params, signal, session }) {
     try {
       trial = await get(api, { signal });
       tell();
-  signal.addEventListener("abort", () => clearTimeout(again));
       const [, { items }] = await Promise.all([metrics.refresh(), get(asked(`${sweepApi}/decisions`, { number: trial.number }), { signal })]);
       decided.update(items, sweep.spec);
       if (around.dataset.attempt !== String(trial.attempt)) await environment();

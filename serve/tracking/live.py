@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import select
+import selectors
 import shutil
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from toprung.errors import Unavailable
 
@@ -78,6 +79,13 @@ class LiveBoards:
                 self._boards.popitem()[1].end()
 
 
+def _says_something(stdout: IO[bytes], longest_s: float) -> bool:
+    """Waits for a line, or the end; not by `select.select`, which takes no file above 1,024: a replica has more."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        return bool(selector.select(longest_s))
+
+
 class _Board:
     def __init__(self, prefix: str, logdir: Path, folder: Path, program: Program) -> None:
         self._name = program.name
@@ -104,7 +112,7 @@ class _Board:
         with self._starting:
             if self._is_ready:
                 return
-            if not select.select([self._process.stdout], [], [], longest_s)[0]:
+            if not _says_something(self._process.stdout, longest_s):
                 logger.error("%s is not ready after %.0f s and is ended", self._name, longest_s)
                 self._process.kill()
                 self._process.wait()  # the next request starts another

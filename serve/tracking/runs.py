@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from toprung.errors import NotFound, Unavailable
+from toprung.errors import NotFound, Unauthorized, Unavailable
 from toprung.serve.store import Store
 from toprung.serve.tracking.sink import report_off
 from toprung.tuning.records import BestTrial, Event, Result, Sweep, SweepState, Trial, TrialState
@@ -29,7 +29,7 @@ _ROWS = 1_000
 """Results that a system is given at once."""
 PAUSES_S = (5.0, 15.0, 45.0, 120.0, 300.0)
 """Before a system that failed is tried again, from where it is; after the last it is switched off for the sweep."""
-_LASTING = (ImportError, RuntimeError)
+_LASTING = (ImportError, Unauthorized)
 """What no pause mends: a library that is missing, a key that is."""
 _RECENT = 50
 """The newest sweeps are looked at when they have ended too: no tracker may have run then, or been busy with others."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import wandb as sdk
 
-from toprung.errors import NotFound
+from toprung.errors import NotFound, Unauthorized
 from toprung.serve.home import Home
 from toprung.serve.tracking.run_file import is_complete
 from toprung.serve.tracking.sink import folder_name
@@ -46,7 +46,7 @@ class WandbSink:
         self._options = _options(sweep)
         self.live = self._options.mode == "online"
         if self.live and not sdk.login(prompt=False):
-            raise RuntimeError(
+            raise Unauthorized(
                 "no W&B key: set WANDB_API_KEY in the service's environment, or use tracking.wandb.mode: offline"
             )
 

@@ -59,12 +59,13 @@ class Numbers:
     def with_rows(self, size: int, at: Indices, new: Column | None) -> Column:
         """Grown to `size`, with `new` (None: nulls) at some places."""
         if isinstance(new, Labels):
-            return self.as_labels().with_rows(size, at, new)
+            return self.as_labels.with_rows(size, at, new)
         values = np.full(size, np.nan)
         values[: len(self.values)] = self.values
         values[at] = np.nan if new is None else new.values
         return Numbers(values, self.integral and (new is None or new.integral))
 
+    @cached_property
     def as_labels(self) -> Labels:
         return labels_of(self.pick(np.arange(len(self.values))))
 

@@ -49,11 +49,6 @@ class Decisions:
         column: npt.NDArray[np.float64] = self.table[:, FIELDS.index(name)]
         return column
 
-    @staticmethod
-    def place(name: str) -> int:
-        """Of a column in the table."""
-        return FIELDS.index(name)
-
     @property
     def last_id(self) -> int:
         return int(self["id"][-1]) if len(self) else 0
@@ -73,9 +68,17 @@ class Decisions:
     @cached_property
     def last_of_each(self) -> Decisions:
         """For each trial and rung what was decided last: one that pauses may be promoted there later."""
+        return self._last_by("number", "rung")
+
+    @cached_property
+    def last_of_rungs(self) -> Decisions:
+        """What was decided last at each rung of each bracket."""
+        return self._last_by("rung", "bracket")
+
+    def _last_by(self, first: str, second: str) -> Decisions:
         if not len(self):
             return self
-        keys = self.table[:, [FIELDS.index("number"), FIELDS.index("rung")]]
+        keys = self.table[:, [FIELDS.index(first), FIELDS.index(second)]]
         order = np.lexsort((self["id"], keys[:, 1], keys[:, 0]))
         newer = np.any(np.diff(keys[order], axis=0) != 0, axis=1)
         return Decisions(self.table[order[np.append(newer, True)]])

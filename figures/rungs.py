@@ -123,16 +123,12 @@ def _cutoffs(view: View, decisions: Decisions, levels: list[int]) -> dict[str, A
     x: list[float | None] = []
     y: list[float | None] = []
     text: list[str | None] = []
-    for rung, bracket in np.unique(decisions.table[:, [decisions.place("rung"), decisions.place("bracket")]], axis=0):
-        of_rung = np.flatnonzero((decisions["rung"] == rung) & (decisions["bracket"] == bracket))
-        last = of_rung[np.argmax(decisions["id"][of_rung])]
-        if not decisions["places"][last]:
+    for decision in map(decisions.last_of_rungs.record, range(len(decisions.last_of_rungs))):
+        if not decision.places:
             continue
-        place = levels.index(int(rung))
-        cutoff = float(decisions["cutoff"][last])
+        place, cutoff = levels.index(decision.rung), decision.cutoff
         says = (
-            f"cutoff of rung {int(rung)}: {cutoff:.6g}<br>the best {int(decisions['places'][last])} "
-            f"of {int(decisions['seen'][last])} go on"
+            f"cutoff of rung {decision.rung}: {cutoff:.6g}<br>the best {decision.places} of {decision.seen} go on"
         )
         x += [place - 0.42, place, place + 0.42, None]
         y += [cutoff, cutoff, cutoff, None]

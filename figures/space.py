@@ -13,7 +13,7 @@ from scipy.spatial import QhullError
 from toprung.figures.columns import Column, Floats, Indices, Labels, Numbers
 from toprung.figures.filters import quoted
 from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range, short, spread
-from toprung.figures.view import MOST_POINTS, View
+from toprung.figures.view import MOST_LINES, View
 from toprung.tuning.spec.parameters import CategoricalParameter
 
 _MOST_DIMENSIONS = 16
@@ -27,7 +27,7 @@ def parallel(view: View) -> Figure:
 
     `layout.meta.dimensions` says of each axis how what is brushed becomes a filter expression.
     """
-    at, note = view.chosen(view.mask & np.isfinite(view.values))
+    at, note = view.chosen(view.mask & np.isfinite(view.values), MOST_LINES)
     if not len(at):
         return empty(view.palette, "parallel", view.nothing())
     # first the worst: the best are drawn over them
@@ -73,7 +73,7 @@ def _column(view: View, name: str) -> Column:
     """A column; a choice of numbers has no more order than one of texts."""
     column = view.columns[name]
     is_choice = isinstance(view.distribution(name), CategoricalParameter)
-    return column.as_labels() if is_choice and isinstance(column, Numbers) else column
+    return column.as_labels if is_choice and isinstance(column, Numbers) else column
 
 
 def _dimension(
@@ -234,7 +234,7 @@ def contour(view: View, parameter: str | None, parameter2: str | None) -> Figure
         return empty(view.palette, "contour", says)
     x_column, y_column = _column(view, x_name), _column(view, y_name)
     there = view.mask & np.isfinite(view.values) & ~x_column.null() & ~y_column.null()
-    at, note = view.chosen(there, MOST_POINTS)
+    at, note = view.chosen(there)
     if not len(at):
         says = f"No trial with {x_name} and {y_name} has reported {view.metric_name} yet."
         return empty(view.palette, "contour", says)

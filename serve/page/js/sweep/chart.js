@@ -37,6 +37,7 @@ export class Chart {
   #plot = h("div", { class: "plot", role: "figure", "aria-busy": "true" });
   #note = h("p", { class: "plot-note quiet" });
   #seen = null; // the text of the figure that is drawn
+  #askedFor = null; // the path of the figure that is drawn or on its way
   #asking = null;
   #marking = null;
   #held = false;
@@ -69,7 +70,8 @@ export class Chart {
     this.#plot.addEventListener("pointerdown", () => (this.#held = true), { signal });
     for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => this.#release(), { signal });
     window.addEventListener(THEME, () => this.again(), { signal });
-    for (const news of ["filter", "metric"]) model.addEventListener(news, () => this.again(), { signal });
+    // what is brushed is no filter of the figure that it is brushed in
+    for (const news of ["filter", "metric"]) model.addEventListener(news, () => this.#path() !== this.#askedFor && this.again(), { signal });
     model.addEventListener("selection", () => this.#markSoon(), { signal });
     signal.addEventListener("abort", () => {
       observer.disconnect();
@@ -121,8 +123,9 @@ export class Chart {
     this.#asking?.abort(); // an older answer must not come after this one
     if (!this.#inView || this.#held || !this.element.isConnected || this.#options.query() === null) return;
     const asking = (this.#asking = new AbortController());
+    this.#askedFor = this.#path();
     try {
-      const found = await text(this.#path(), { signal: asking.signal });
+      const found = await text(this.#askedFor, { signal: asking.signal });
       if (asking.signal.aborted || this.#held) return;
       if (found !== this.#seen) await this.#show(found);
       else if (this.#note.classList.contains("bad")) this.#say("", false);

@@ -159,9 +159,16 @@ def test_a_filter_and_what_is_wrong_with_one(page: Page, grown: Growing) -> None
 
 
 def test_a_brush_filters_everything(page: Page, grown: Growing) -> None:
+    page.set_viewport_size({"width": 1280, "height": 2_400})  # all of the tab's figures are in view
     page.goto(f"/sweeps/{grown.id}?tab=parameters")
-    brush(page)
+    drawn(page, "parallel")
+    drawn(page, "contour")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.split("/")[-1]) if "/figures/" in request.url else None)
+    with page.expect_request(lambda request: "/figures/contour?filter=" in request.url):
+        brush(page)
     expect(page.locator(".trials .count")).to_have_text(re.compile(r"^\d+ of \d+ trials$"))
+    assert not [url for url in asked if url.startswith("parallel")], "it shows what is brushed out as well"
     [(low, high)] = json.loads(asked_in(page)["brush"][0])["lr"]
     assert 1e-4 < low < high < 1e-1
 

@@ -11,7 +11,7 @@ const ROW_PX = 32;
 export const BLOCK = 100;
 const KEPT_BLOCKS = 30;
 const AROUND = 6;
-const SETTLED_MS = 40;
+const SETTLED_MS = 25;
 
 /** Rows by blocks, each as it was last answered. */
 class Rows {

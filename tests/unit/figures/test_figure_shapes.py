@@ -18,7 +18,7 @@ from toprung.figures.columns import MOST_COLUMNS
 from toprung.figures.decisions import Decisions
 from toprung.figures.filters import matching
 from toprung.figures.look import PALETTES, robust_range
-from toprung.figures.view import MOST_POINTS, View
+from toprung.figures.view import MOST_LINES, MOST_POINTS, View
 from toprung.tuning.spec import spec_from
 
 SPEC: dict[str, Any] = {
@@ -59,11 +59,28 @@ def test_large_sweeps_are_sampled_and_say_so() -> None:
     for figure in [*of_trials, rungs.rungs(view, decided(10_000))]:
         name = figure["layout"]["meta"]["name"]
         shown = max(len(trace.get("customdata", [])) for trace in figure["data"])
-        assert shown <= MOST_POINTS, name
-        assert figure["layout"]["meta"]["note"].startswith("2,000 of 10,000"), name
+        most = MOST_LINES if name == "parallel" else MOST_POINTS
+        assert shown <= most, name
+        assert figure["layout"]["meta"]["note"].startswith(f"{most:,} of 10,000"), name
         assert len(json.dumps(figure)) < 600_000, name
     for figure in of_trials:
         assert any(best in trace.get("customdata", []) for trace in figure["data"])
+
+
+@given(at=st.lists(st.tuples(st.sampled_from([1, 3, 9]), st.integers(0, 2), st.integers(0, 9)), max_size=60))
+def test_a_cutoff_is_that_of_the_newest_decision_of_its_rung_and_bracket(at: list[tuple[int, int, int]]) -> None:
+    rows = [
+        (i + 1, i, 1, rung, bracket, "stop", 0.5, float(i), 1, 9, places, 0.0)
+        for i, (rung, bracket, places) in enumerate(at)
+    ]
+    decisions = Decisions.none().with_rows(rows[: len(rows) // 2])
+    rungs.rungs(view_of(60), decisions)
+    newest = {(rung, bracket): (i, places) for i, (rung, bracket, places) in enumerate(at)}
+
+    figure = rungs.rungs(view_of(60), decisions.with_rows(rows[len(rows) // 2 :]))
+
+    drawn = next((trace for trace in figure["data"] if trace["name"] == "cutoff"), {"y": []})
+    assert sorted(drawn["y"][1::4]) == sorted(float(i) for i, places in newest.values() if places)
 
 
 def test_curves_are_of_the_best_those_that_run_and_a_sample() -> None:

@@ -7,11 +7,14 @@ import { THEME, clear, draw, theme } from "../figure.js";
 import { state } from "../url.js";
 import { asked } from "./model.js";
 import { chosenTrace, highlight, trialOf } from "./marks.js";
-import { inTurn, paced } from "./pace.js";
+import { breath, paced, queue } from "./pace.js";
 
 const EVERY_MS = 2000;
 const SOON_MS = 60;
 const MARK_MS = 80;
+// one figure after the other: asked for together they would all come late, as the service makes them on one core
+const asks = queue();
+const draws = queue();
 
 /**
  * Makes a panel with a figure, which is fetched once it is in view, and again as trials come.
@@ -25,6 +28,7 @@ const MARK_MS = 80;
  * @param {() => object | null} [options.query] more of what is asked; null: it can't be asked yet
  * @param {() => string} [options.filter] the expression; as a rule the model's
  * @param {string} [options.size] a class: "tall", "wide"
+ * @param {boolean} [options.apart] whether the service takes seconds for it: others don't wait for its turn
  * @param {boolean} [options.scrolls] whether it is wider than a phone
  * @param {HTMLElement[]} [options.controls] beside the title
  * @param {(figure: object) => void} [options.prepare] before it is drawn
@@ -41,6 +45,7 @@ export class Chart {
   #asking = null;
   #marking = null;
   #held = false;
+  #missed = false; // whether there was something new meanwhile
   #inView = false;
   #drawn = false;
   #logs;
@@ -116,16 +121,19 @@ export class Chart {
   #release() {
     if (!this.#held) return;
     this.#held = false;
-    this.poke();
+    if (this.#missed) this.poke();
   }
 
   async #refresh() {
     this.#asking?.abort(); // an older answer must not come after this one
+    this.#missed = this.#held;
     if (!this.#inView || this.#held || !this.element.isConnected || this.#options.query() === null) return;
     const asking = (this.#asking = new AbortController());
     this.#askedFor = this.#path();
     try {
-      const found = await text(this.#askedFor, { signal: asking.signal });
+      const ask = () => text(this.#askedFor, { signal: asking.signal });
+      const found = await (this.#options.apart ? ask() : asks(ask));
+      this.#missed = this.#held;
       if (asking.signal.aborted || this.#held) return;
       if (found !== this.#seen) await this.#show(found);
       else if (this.#note.classList.contains("bad")) this.#say("", false);
@@ -149,7 +157,7 @@ export class Chart {
     // zoom stays when trials come, and goes when the axes mean something else
     figure.layout.uirevision = [this.#options.name, ...this.#logs, this.#model.metric, parameter, parameter2].join();
     if (this.#model.selected !== null) figure.data.push(...chosenTrace(figure.data, this.#model.selected));
-    await inTurn(() => draw(this.#plot, figure));
+    await draws(() => breath().then(() => draw(this.#plot, figure)));
     this.#seen = found;
     if (this.#drawn) return;
     this.#drawn = true;

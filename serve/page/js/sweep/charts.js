@@ -25,7 +25,7 @@ export function charts(model, signal) {
   const contour = pickedChart(model, { name: "contour", title: "Contour", count: 2, signal });
   const parameters = [
     parallel(model, signal),
-    new Chart(model, { name: "importance", title: "Importance", hint: "How much of the objective's variation each parameter explains", signal }),
+    new Chart(model, { name: "importance", title: "Importance", hint: "How much of the objective's variation each parameter explains", apart: true, signal }),
     slices.chart,
     contour.chart,
   ];

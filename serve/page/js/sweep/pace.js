@@ -53,17 +53,19 @@ export function ticking(everyMs, work, signal) {
   signal.addEventListener("abort", () => clearInterval(clock));
 }
 
-let last = Promise.resolve();
-
 /**
- * Does heavy work after what was asked before it, with room for keys and clicks in between.
+ * Makes a queue: what is put into it is done one after the other.
  *
- * @template T
- * @param {() => Promise<T>} work
- * @returns {Promise<T>}
+ * @returns {<T>(work: () => Promise<T>) => Promise<T>} `work` begins when all before it has ended, well or badly
  */
-export function inTurn(work) {
-  const mine = last.then(() => new Promise((resolve) => setTimeout(resolve))).then(work);
-  last = mine.catch(() => {});
-  return mine;
+export function queue() {
+  let last = Promise.resolve();
+  return (work) => {
+    const mine = last.then(work);
+    last = mine.catch(() => {});
+    return mine;
+  };
 }
+
+/** Lets keys and clicks come in between. */
+export const breath = () => new Promise((resolve) => setTimeout(resolve));

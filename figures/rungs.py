@@ -127,9 +127,7 @@ def _cutoffs(view: View, decisions: Decisions, levels: list[int]) -> dict[str, A
         if not decision.places:
             continue
         place, cutoff = levels.index(decision.rung), decision.cutoff
-        says = (
-            f"cutoff of rung {decision.rung}: {cutoff:.6g}<br>the best {decision.places} of {decision.seen} go on"
-        )
+        says = f"cutoff of rung {decision.rung}: {cutoff:.6g}<br>the best {decision.places} of {decision.seen} go on"
         x += [place - 0.42, place, place + 0.42, None]
         y += [cutoff, cutoff, cutoff, None]
         text += [says, says, says, None]

@@ -19,7 +19,7 @@ from toprung.tuning.spec import SweepSpec
 from toprung.tuning.spec.parameters import CategoricalParameter, Distribution
 
 MOST_POINTS = 1_000
-"""Trials that a figure shows as points: more can't be told apart, and a browser draws 10 to 20 of them in a millisecond."""
+"""Trials that a figure shows as points: more can't be told apart, and a browser draws some 20 in a millisecond."""
 MOST_LINES = 2_000
 """Trials that a figure shows as lines from axis to axis, which the browser's graphics draw."""
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.growing import Growing
+from tests.browser.growing import SPEC, Growing
 from tests.browser.serving import Served, page_of, serving
+from toprung.tuning.spec import spec_from
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +75,21 @@ def test_the_list_is_read_once_and_not_empty_before_it_came(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("ended")
+def test_what_is_sorted_is_said_where_it_is_not_all(page: Page, served: Served) -> None:
+    spec = spec_from(SPEC)
+    for number in range(51):
+        served.store.create_sweep(spec, name=f"many-{number:02}", num_trials=60)
+    page.goto("/?text=many-")
+    count = page.locator(".toolbar .count")
+    expect(count).to_have_text("50+ sweeps")
+    page.get_by_role("columnheader", name="Name").get_by_role("button").click()
+    expect(count).to_have_text("the newest 50 sweeps, sorted")
+    expect(page.locator("tbody tr").first).to_contain_text("many-01")
+    page.get_by_role("button", name="Show older ones").click()
+    expect(count).to_have_text("51 sweeps")
+    expect(page.locator("tbody tr").first).to_contain_text("many-00")
+
+
 def test_the_theme_is_the_systems_until_one_is_chosen(page: Page) -> None:
     def shown() -> str:
         theme: str = page.evaluate("getComputedStyle(document.documentElement).colorScheme")

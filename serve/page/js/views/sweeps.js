@@ -53,7 +53,7 @@ export async function show(root, { signal }) {
     replace(parts.message, sweeps.length ? null : nothing());
     parts.table.hidden = !sweeps.length;
     parts.more.hidden = known.next === null;
-    setText(parts.count, `${sweeps.length}${known.next === null ? "" : "+"} ${sweeps.length === 1 ? "sweep" : "sweeps"}`);
+    setText(parts.count, counted(sweeps.length, known.next === null));
     parts.showSort();
   }
 
@@ -154,6 +154,12 @@ function address(cursor) {
   for (const name of ["state", "owner", "text"]) if (state.get(name)) params.set(name, state.get(name));
   if (cursor) params.set("cursor", cursor);
   return `/v1/sweeps?${params}`;
+}
+
+/** Sorted is what is here: older sweeps may come before it. */
+function counted(count, all) {
+  if (!all && state.get("sort")) return `the newest ${count} sweeps, sorted`;
+  return `${count}${all ? "" : "+"} ${count === 1 ? "sweep" : "sweeps"}`;
 }
 
 function waiting() {

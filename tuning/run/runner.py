@@ -136,7 +136,7 @@ class Runner:
 
     def _fit(self) -> tuple[SweepState, str | None]:
         spec = self._spec
-        target = load(spec.trainable)
+        target = load(spec.trainable, sent=spec.code is not None)
         if spec.resources.workers is not None and isinstance(target, type):
             problem = Problem("/resources/workers", "not_a_function", f"{spec.trainable} is a class; {_DISTRIBUTE}")
             raise InvalidSpec(f"resources.workers: {problem.message}", problems=[problem])

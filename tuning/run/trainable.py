@@ -51,8 +51,12 @@ _untold: tuple[int, bool] | None = None
 """Seed of the present attempt, and whether it has a GPU, until the runner knows where and how it runs."""
 
 
-def load(path: str) -> Any:
+def load(path: str, *, sent: bool = True) -> Any:
     """Imports `module:attribute`.
+
+    Args:
+        path: of it.
+        sent: whether the sweep has code of its own: without, what is missing may have been forgotten.
 
     Raises:
         InvalidSpec: it can't be imported, or is neither a function of one argument nor a `ray.tune.Trainable`.
@@ -63,7 +67,10 @@ def load(path: str) -> Any:
         for part in attribute.split("."):
             target = getattr(target, part)
     except Exception as error:  # the user's module may raise anything
-        raise _not_trainable(path, f"cannot be imported: {type(error).__name__}: {error}") from error
+        forgotten = isinstance(error, ModuleNotFoundError) and not sent
+        remedy = "; the spec has no `code`: name the folder to send, or install the module on the nodes"
+        what = f"cannot be imported: {type(error).__name__}: {error}{remedy if forgotten else ''}"
+        raise _not_trainable(path, what) from error
     if inspect.isclass(target):
         if not issubclass(target, Trainable):
             raise _not_trainable(path, "is a class, but not a subclass of ray.tune.Trainable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ def prepare(source: Source, code: str | Path | None = None, name: str | None = N
     else:
         folder = Path(code)
     if code is None:
+        _check_not_left_behind(spec, base)
         return Submission(spec, None)
     if _UPLOADED.fullmatch(str(code)):
         return Submission(with_code(spec, str(code)), None)
@@ -106,6 +108,31 @@ def _check_trainable(spec: SweepSpec, files: list[CodeFile], folder: Path) -> No
         f"The trainable's module is missing: {message}.",
         problems=[Problem("/trainable", "module_not_in_code", message, hint=hint)],
     )
+
+
+def _check_not_left_behind(spec: SweepSpec, folder: Path) -> None:
+    """That a module which is here and not installed is sent: the nodes would not have it.
+
+    Raises:
+        InvalidSpec: it is not.
+    """
+    top = spec.trainable.partition(":")[0].split(".")[0]
+    module, package = folder / f"{top}.py", folder / top
+    here = module if module.is_file() else package
+    if not (module.is_file() or any(package.glob("*.py"))) or spec.environment.pip or _is_installed(top):
+        return
+    message = f"is not given, so that {here.name}, which is not installed, would not be sent"
+    raise InvalidSpec(
+        f"The trainable's module would not be sent: the spec has no `code`, and {here} is not installed.",
+        problems=[Problem("/code", "code_missing", message, hint="add `code: .`, the folder to send")],
+    )
+
+
+def _is_installed(module: str) -> bool:
+    """Whether Python finds it without the folder that it was started in."""
+    paths = [path for path in sys.path if path]
+    finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+    return any(find is not None and find(module, paths) is not None for find in finders)
 
 
 def _module(name: str) -> str | None:

@@ -207,6 +207,32 @@ def test_a_trainable_of_a_package_need_not_be_in_the_code(
     assert service.uploads == 1
 
 
+@pytest.mark.parametrize("module", ["left_behind.py", "left_behind/train.py"])
+def test_a_module_beside_the_spec_that_would_not_be_sent(
+    connect: Connect, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    (tmp_path / module).parent.mkdir(exist_ok=True)
+    (tmp_path / module).touch()
+    file = tmp_path / "sweep.yaml"
+    spec = {**SPEC, "trainable": f"{module.removesuffix('.py').replace('/', '.')}:fit"}
+    file.write_text(json.dumps(spec))
+
+    with pytest.raises(InvalidSpec, match="the spec has no `code`") as caught:
+        connect(service).submit(file)
+
+    (found,) = caught.value.problems
+    assert (found.pointer, found.code) == ("/code", "code_missing")
+    assert found.hint == "add `code: .`, the folder to send"
+    assert service.specs == []
+    file.write_text(json.dumps({**spec, "code": "."}))
+    connect(service).submit(file)
+    assert service.uploads == 1
+    file.write_text(json.dumps(spec))
+    monkeypatch.syspath_prepend(tmp_path)  # as an installation does
+    connect(service).submit(file)
+    assert service.uploads == 1
+
+
 def test_problems_of_a_file_have_lines(connect: Connect, service: Service, tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text("trainable: train:fit\nmetric: {name: loss, goal: least}\nbudgets: {}\n")

@@ -23,8 +23,6 @@ from toprung.client import SweepHandle
 HERE = Path(__file__).parent
 START_S = 240.0
 WAIT_S = 120.0
-_RAY_GAVE_UP = "The current node timed out during startup"
-"""Ray gives itself 30 s, which is little where others start theirs on the same two cores."""
 
 T = TypeVar("T")
 
@@ -65,8 +63,10 @@ class Service:
         for name in ("trainables.py", "queue.py"):
             (elsewhere / name).write_text("raise AssertionError('imported from where the service was started')")
         command = [sys.executable, "-P", "-m", "toprung.serve", "--home", str(home), "--port", str(self.port), *extra]
-        self._command, self._elsewhere, self._more_tries = [*within, *command], elsewhere, 2
-        self.process = self._start()
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*within, *command], stdout=log, stderr=log, start_new_session=True, env=self._env(), cwd=elsewhere
+            )
         self.client = Client(self.url)
         try:
             until(self._ready, timeout_s=START_S, what="the service")
@@ -97,16 +97,7 @@ class Service:
             self.process.kill()
             raise
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                self._command, stdout=log, stderr=log, start_new_session=True, env=self._env(), cwd=self._elsewhere
-            )
-
     def _ready(self) -> bool:
-        if self.process.poll() is not None and self._more_tries and _RAY_GAVE_UP in self.log.read_text():
-            self._more_tries -= 1
-            self.process = self._start()
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         try:
             return (self.home / "service.json").exists() and httpx.get(f"{self.url}/readyz").status_code == 200

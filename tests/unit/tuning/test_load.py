@@ -9,7 +9,7 @@ from toprung.tuning.run.trainable import load
 
 
 def test_a_module_that_nobody_sent() -> None:
-    with pytest.raises(InvalidSpec, match=r"No module named 'nowhere'; the spec has no `code`: name the folder to send"):
+    with pytest.raises(InvalidSpec, match=r"No module named 'nowhere'; the spec has no `code`"):
         load("nowhere:fit", sent=False)
     with pytest.raises(InvalidSpec, match=r"No module named 'nowhere'$"):
         load("nowhere:fit", sent=True)

@@ -195,6 +195,14 @@ def short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
 
 
+def compact(count: int) -> str:
+    """A count where there is little room: 999, 1.2k, 42k, 1.4M."""
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.{0 if count >= 10 * size else 1}f}".removesuffix(".0") + unit
+    return str(count)
+
+
 def numbers(values: Floats, digits: int = 6) -> list[float | None]:
     """For JSON: null for what is no number, no more digits than can be seen."""
     return [None if not math.isfinite(value) else float(f"{value:.{digits}g}") for value in values.tolist()]

@@ -8,7 +8,7 @@ import numpy as np
 
 from toprung.figures.columns import Floats, Indices, Labels, Mask
 from toprung.figures.decisions import ACTIONS, Decisions
-from toprung.figures.look import Figure, axis, empty, faded, figure, numbers, plain, robust_range, spread
+from toprung.figures.look import Figure, axis, compact, empty, faded, figure, numbers, plain, robust_range, spread
 from toprung.figures.view import MOST_POINTS, View
 from toprung.tuning.plan import compared_at
 from toprung.tuning.records import Action
@@ -174,7 +174,7 @@ def _rung_axis(view: View, shown: Decisions, levels: list[int]) -> dict[str, Any
     went_on = ACTIONS.index(Action.PROMOTE)
     on = [int(np.count_nonzero((shown["rung"] == rung) & (shown["action"] == went_on))) for rung in levels]
     texts = [
-        f"{rung}<br>{passed:,} of {count:,}" if count else f"{rung}"
+        f"{rung}<br>{compact(passed)} of {compact(count)}" if count else f"{rung}"
         for rung, count, passed in zip(levels, counts, on, strict=True)
     ]
     return axis(

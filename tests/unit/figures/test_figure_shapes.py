@@ -17,7 +17,7 @@ from toprung.figures import progress, rungs, space
 from toprung.figures.columns import MOST_COLUMNS
 from toprung.figures.decisions import Decisions
 from toprung.figures.filters import matching
-from toprung.figures.look import PALETTES, robust_range
+from toprung.figures.look import PALETTES, compact, robust_range
 from toprung.figures.view import MOST_LINES, MOST_POINTS, View
 from toprung.tuning.spec import spec_from
 
@@ -80,7 +80,17 @@ def test_a_cutoff_is_that_of_the_newest_decision_of_its_rung_and_bracket(at: lis
     figure = rungs.rungs(view_of(60), decisions.with_rows(rows[len(rows) // 2 :]))
 
     drawn = [trace["y"] for trace in figure["data"] if trace["name"] == "cutoff"]
-    assert sorted(value for y in drawn for value in y[1::4]) == sorted(float(i) for i, places in newest.values() if places)
+    assert sorted(value for y in drawn for value in y[1::4]) == sorted(
+        float(i) for i, places in newest.values() if places
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [(0, "0"), (999, "999"), (1_000, "1k"), (1_249, "1.2k"), (41_552, "42k"), (139_880, "140k"), (2_000_000, "2M")],
+)
+def test_counts_below_the_rungs_are_short(count: int, says: str) -> None:
+    assert compact(count) == says
 
 
 def test_curves_are_of_the_best_those_that_run_and_a_sample() -> None:

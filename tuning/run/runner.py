@@ -31,7 +31,7 @@ from toprung.tuning.plan import compared_at, decided_at
 from toprung.tuning.prior import learn, steps_of_interest
 from toprung.tuning.records import Batch, SweepState
 from toprung.tuning.run.adapters import SweepScheduler, SweepSearcher
-from toprung.tuning.run.bookkeeping import keep_little_of_tunes_state
+from toprung.tuning.run.bookkeeping import keep_little_of_tunes_state, know_trainables
 from toprung.tuning.run.checkpoints import Checkpoints, Removals, folder_of
 from toprung.tuning.run.comeback import Comeback
 from toprung.tuning.run.groups import settle_groups
@@ -191,6 +191,7 @@ class Runner:
         count_no_callbacks()
         settle_groups()
         keep_little_of_tunes_state()
+        know_trainables()
         let_trials_run_out_of_memory()
         let_failed_resets_be_attempts()
         let_others_be_asked()

@@ -74,7 +74,6 @@ def test_the_list_is_read_once_and_not_empty_before_it_came(page: Page) -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.usefixtures("ended")
 def test_what_is_sorted_is_said_where_it_is_not_all(page: Page, served: Served) -> None:
     spec = spec_from(SPEC)
     for number in range(51):
@@ -90,6 +89,7 @@ def test_what_is_sorted_is_said_where_it_is_not_all(page: Page, served: Served) 
     expect(page.locator("tbody tr").first).to_contain_text("many-00")
 
 
+@pytest.mark.usefixtures("ended")
 def test_the_theme_is_the_systems_until_one_is_chosen(page: Page) -> None:
     def shown() -> str:
         theme: str = page.evaluate("getComputedStyle(document.documentElement).colorScheme")

@@ -168,6 +168,8 @@ def test_a_brush_filters_everything(page: Page, grown: Growing) -> None:
     with page.expect_request(lambda request: "/figures/contour?filter=" in request.url):
         brush(page)
     expect(page.locator(".trials .count")).to_have_text(re.compile(r"^\d+ of \d+ trials$"))
+    with page.expect_response(lambda answer: "parameter=batch_size" in answer.url):  # it would come after that
+        page.locator("#slice-parameter").select_option("batch_size")
     assert not [url for url in asked if url.startswith("parallel")], "it shows what is brushed out as well"
     [(low, high)] = json.loads(asked_in(page)["brush"][0])["lr"]
     assert 1e-4 < low < high < 1e-1

@@ -129,9 +129,9 @@ export class Chart {
     this.#missed = this.#held;
     if (!this.#inView || this.#held || !this.element.isConnected || this.#options.query() === null) return;
     const asking = (this.#asking = new AbortController());
-    this.#askedFor = this.#path();
+    const path = (this.#askedFor = this.#path());
     try {
-      const ask = () => text(this.#askedFor, { signal: asking.signal });
+      const ask = () => text(path, { signal: asking.signal });
       const found = await (this.#options.apart ? ask() : asks(ask));
       this.#missed = this.#held;
       if (asking.signal.aborted || this.#held) return;

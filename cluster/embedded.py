@@ -7,6 +7,7 @@ touched (`ray stop` would end every one it can see). It listens on loopback. Set
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import psutil
@@ -66,7 +67,8 @@ def _start(namespace: str, num_cpus: int | None, num_gpus: int | None) -> str:
 def _end_children() -> None:
     children = psutil.Process().children(recursive=True)
     for child in children:
-        child.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with another one
+            child.kill()
     psutil.wait_procs(children, timeout=10)
 
 

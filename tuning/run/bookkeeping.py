@@ -28,5 +28,4 @@ def keep_little_of_tunes_state() -> None:
 
 def know_trainables() -> None:
     """From now on Tune asks the cluster once for what a sweep trains, not for each trial: a fifth of a trial's cost."""
-    if not hasattr(trial.get_trainable_cls, "cache_info"):  # a spare runner's sweep is not the process's first
-        trial.get_trainable_cls = functools.lru_cache(maxsize=8)(trial.get_trainable_cls)
+    trial.get_trainable_cls = functools.cache(trial.get_trainable_cls)
